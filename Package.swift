@@ -1,0 +1,120 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every Swift target: the upcoming features that the language will make the default,
+/// and every unsafe expression marked. Our own warnings are errors when `PAGEFERRY_STRICT` is set (CI).
+let strict = Context.environment["PAGEFERRY_STRICT"] != nil
+let swift: [SwiftSetting] =
+  [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .strictMemorySafety(),
+  ] + (strict ? [.treatAllWarnings(as: .error)] : [])
+let c: [CSetting] = strict ? [.treatAllWarnings(as: .error)] : []
+
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
+let package = Package(
+  name: "pageferry",
+  products: [
+    .executable(name: "pageferry", targets: ["PageFerryCLI"]),
+    .library(name: "PageFerry", targets: ["PageFerry"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.4.0"),
+  ],
+  targets: [
+    // Libraries of the system, by pkg-config.
+    .systemLibrary(
+      name: "CLZ4", path: "CSupport/Libraries/CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+    .systemLibrary(
+      name: "CZstd", path: "CSupport/Libraries/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(
+      name: "CDeflate", path: "CSupport/Libraries/CDeflate", pkgConfig: "libdeflate",
+      providers: [.apt(["libdeflate-dev"])]),
+    .systemLibrary(
+      name: "CXXHash", path: "CSupport/Libraries/CXXHash", pkgConfig: "libxxhash",
+      providers: [.apt(["libxxhash-dev"])]),
+    .systemLibrary(
+      name: "CNUMA", path: "CSupport/Libraries/CNUMA", pkgConfig: "numa", providers: [.apt(["libnuma-dev"])]),
+
+    // Floor 0
+    .target(name: "CPageKernels", path: "CSupport/PageKernels", cSettings: c),
+    .target(name: "CHostSystem", path: "CSupport/System", cSettings: c),
+    .target(name: "PageModel", swiftSettings: swift),
+    .target(name: "PageKernels", dependencies: ["CPageKernels", "CXXHash"], swiftSettings: swift),
+    .target(name: "HostSystem", dependencies: ["CHostSystem", system], swiftSettings: swift),
+
+    // Floor 1
+    .target(
+      name: "PageCodecs", dependencies: ["CLZ4", "CZstd", "CDeflate"], swiftSettings: swift),
+    .target(
+      name: "GuestMemory", dependencies: ["PageModel", "PageKernels", "HostSystem", "CHostSystem", system],
+      swiftSettings: swift),
+    .target(name: "Wire", dependencies: ["PageModel", "PageKernels"], swiftSettings: swift),
+
+    // Floor 2
+    .target(name: "Transport", dependencies: ["HostSystem", "CHostSystem", system], swiftSettings: swift),
+
+    // Floor 3
+    .target(
+      name: "Lanes",
+      dependencies: ["PageModel", "PageKernels", "HostSystem", "PageCodecs", "GuestMemory", "Wire", "Transport"],
+      swiftSettings: swift),
+
+    // Floor 4
+    .target(
+      name: "Migration",
+      dependencies: [
+        "PageModel", "PageKernels", "HostSystem", "PageCodecs", "GuestMemory", "Wire", "Transport", "Lanes", system,
+        .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: swift),
+
+    // Floor 5
+    .target(
+      name: "PageFerry", dependencies: ["PageModel", "PageCodecs", "GuestMemory", "Transport", "Migration"],
+      swiftSettings: swift),
+
+    // Floor 6
+    .executableTarget(
+      name: "PageFerryCLI",
+      dependencies: [
+        "PageFerry", "PageKernels", "HostSystem", "PageCodecs", "CNUMA",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: swift),
+
+    // Tests: one folder per module.
+    .target(
+      name: "TestSupport", dependencies: ["PageModel", system], path: "Tests/TestSupport", swiftSettings: swift),
+    .testTarget(name: "PageModelTests", dependencies: ["PageModel", "TestSupport"], swiftSettings: swift),
+    .testTarget(name: "PageKernelsTests", dependencies: ["PageKernels", "TestSupport"], swiftSettings: swift),
+    .testTarget(name: "PageCodecsTests", dependencies: ["PageCodecs", "TestSupport"], swiftSettings: swift),
+    .testTarget(
+      name: "GuestMemoryTests",
+      dependencies: ["GuestMemory", "PageModel", "PageKernels", "TestSupport"], swiftSettings: swift),
+    .testTarget(
+      name: "WireTests", dependencies: ["Wire", "PageModel", "PageKernels", "TestSupport"], swiftSettings: swift),
+    .testTarget(
+      name: "TransportTests", dependencies: ["Transport", "HostSystem", "TestSupport"], swiftSettings: swift),
+    .testTarget(
+      name: "LanesTests",
+      dependencies: [
+        "Lanes", "Wire", "Transport", "GuestMemory", "PageModel", "PageCodecs", "PageKernels", "HostSystem",
+        "TestSupport", system,
+      ], swiftSettings: swift),
+    .testTarget(
+      name: "MigrationTests",
+      dependencies: [
+        "Migration", "Lanes", "Wire", "Transport", "GuestMemory", "PageModel", "PageCodecs", "PageKernels",
+        "HostSystem", "TestSupport", .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: swift),
+    .testTarget(
+      name: "CommandTests", dependencies: ["PageFerryCLI", "PageFerry", "TestSupport"], swiftSettings: swift),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .c11
+)
