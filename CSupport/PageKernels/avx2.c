@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define PK_TARGET __attribute__((target("avx2")))
+#define PK_TABLE pk_avx2_table
+#define PK_VECTOR_BYTES 32
+#define pk_vector __m256i
+#define pk_load(p) _mm256_loadu_si256((const __m256i *)(p))
+#define pk_store(p, v) _mm256_storeu_si256((__m256i *)(p), (v))
+#define pk_or(a, b) _mm256_or_si256((a), (b))
+#define pk_any(v) (!_mm256_testz_si256((v), (v)))
+#include "tier_body.h"
+#else
+typedef int pk_no_avx2_here; // A translation unit may not be empty.
+#endif

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define PK_TARGET __attribute__((target("avx512f,avx512bw")))
+#define PK_TABLE pk_avx512_table
+#define PK_VECTOR_BYTES 64
+#define pk_vector __m512i
+#define pk_load(p) _mm512_loadu_si512((const void *)(p))
+#define pk_store(p, v) _mm512_storeu_si512((void *)(p), (v))
+#define pk_or(a, b) _mm512_or_si512((a), (b))
+#define pk_any(v) (_mm512_test_epi64_mask((v), (v)) != 0)
+#include "tier_body.h"
+#else
+typedef int pk_no_avx512_here; // A translation unit may not be empty.
+#endif

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// A table per tier, chosen by the caller's argument. Not ifunc: its resolver runs before sanitizers are ready.
+#include "tier_table.h"
+
+#include <string.h>
+
+static const struct pk_tier_table *table_of(enum pk_tier tier) {
+  switch (tier) {
+#if defined(__x86_64__)
+  case PK_SSE2:
+    return &pk_sse2_table;
+  case PK_AVX2:
+    return &pk_avx2_table;
+  case PK_AVX512:
+    return &pk_avx512_table;
+#elif defined(__aarch64__)
+  case PK_NEON:
+    return &pk_neon_table;
+#endif
+  default:
+    return &pk_scalar_table;
+  }
+}
+
+bool pk_tier_available(enum pk_tier tier) {
+  switch (tier) {
+  case PK_SCALAR:
+    return true;
+#if defined(__x86_64__)
+  case PK_SSE2:
+    return true; // Part of the x86-64 baseline.
+  case PK_AVX2:
+    return __builtin_cpu_supports("avx2"); // Asks XGETBV too: the kernel must save the registers.
+  case PK_AVX512:
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+#elif defined(__aarch64__)
+  case PK_NEON:
+    return true; // Part of the AArch64 baseline.
+#endif
+  default:
+    return false;
+  }
+}
+
+enum pk_tier pk_best_tier(void) {
+#if defined(__aarch64__)
+  return PK_NEON;
+#else
+  for (int tier = PK_AVX512; tier > PK_SCALAR; tier--)
+    if (pk_tier_available((enum pk_tier)tier))
+      return (enum pk_tier)tier;
+  return PK_SCALAR;
+#endif
+}
+
+bool pk_page_is_zero(enum pk_tier tier, const void *page) { return table_of(tier)->page_is_zero(page); }
+
+uint64_t pk_zero_mask(enum pk_tier tier, const void *span, uint64_t wanted) {
+  return table_of(tier)->zero_mask(span, wanted);
+}
+
+size_t pk_snapshot_span(enum pk_tier tier, const void *span, uint64_t wanted, void *staging, uint64_t *zero_mask) {
+  return table_of(tier)->snapshot_span(span, wanted, staging, zero_mask);
+}
+
+size_t pk_compact_pages(void *pages, size_t page_count, uint64_t keep) {
+  uint8_t *bytes = pages;
+  size_t kept = 0;
+  for (size_t page = 0; page < page_count && page < PK_SPAN_PAGES;) {
+    if ((keep >> page & 1) == 0) {
+      page++;
+      continue;
+    }
+    size_t end = page + 1; // Move whole runs: one memmove for the pages up to the next gap.
+    while (end < page_count && end < PK_SPAN_PAGES && (keep >> end & 1) != 0)
+      end++;
+    if (kept != page)
+      memmove(bytes + kept * PK_PAGE_BYTES, bytes + page * PK_PAGE_BYTES, (end - page) * PK_PAGE_BYTES);
+    kept += end - page;
+    page = end;
+  }
+  return kept;
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// What each instruction-set file exports to dispatch.c.
+#ifndef PK_TIER_TABLE_H
+#define PK_TIER_TABLE_H
+
+#include "page_kernels.h"
+
+struct pk_tier_table {
+  bool (*page_is_zero)(const void *page);
+  uint64_t (*zero_mask)(const void *span, uint64_t wanted);
+  size_t (*snapshot_span)(const void *span, uint64_t wanted, void *staging, uint64_t *zero_mask);
+};
+
+extern const struct pk_tier_table pk_scalar_table;
+#if defined(__x86_64__)
+extern const struct pk_tier_table pk_sse2_table;
+extern const struct pk_tier_table pk_avx2_table;
+extern const struct pk_tier_table pk_avx512_table;
+#elif defined(__aarch64__)
+extern const struct pk_tier_table pk_neon_table;
+#endif
+
+#endif

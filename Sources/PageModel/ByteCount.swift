@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Reads and prints amounts of bytes as people write them.
+public enum ByteCount {
+  private static let units: [(suffix: String, scale: UInt64)] = [
+    ("kib", 1 << 10), ("mib", 1 << 20), ("gib", 1 << 30), ("tib", 1 << 40),
+    ("kb", 1000), ("mb", 1_000_000), ("gb", 1_000_000_000),
+    ("k", 1 << 10), ("m", 1 << 20), ("g", 1 << 30), ("t", 1 << 40), ("b", 1),
+  ]
+
+  /// A whole number of bytes: decimal or 0x hexadecimal, or decimal with a unit (`64MiB`, `1G` = 1 GiB, `10MB`).
+  /// - Returns: nil if `text` is none of these or exceeds 64 bits.
+  public static func parse(_ text: String) -> UInt64? {
+    let lower = text.lowercased().filter { $0 != " " && $0 != "_" }
+    if lower.hasPrefix("0x") { return UInt64(lower.dropFirst(2), radix: 16) }
+    for unit in units where lower.hasSuffix(unit.suffix) {
+      guard let value = UInt64(lower.dropLast(unit.suffix.count)) else { return nil }
+      let (product, overflow) = value.multipliedReportingOverflow(by: unit.scale)
+      return overflow ? nil : product
+    }
+    return UInt64(lower)
+  }
+
+  /// With three significant digits and a binary unit: `512 B`, `1.50 GiB`.
+  public static func format(_ bytes: UInt64) -> String { format(Double(bytes)) }
+
+  /// As above, for rates and means.
+  public static func format(_ bytes: Double) -> String {
+    var value = bytes
+    var unit = "B"
+    for next in ["KiB", "MiB", "GiB", "TiB"] where value >= 1000 {
+      value /= 1024
+      unit = next
+    }
+    if unit == "B" { return "\(Int(value)) B" }
+    return "\(Decimal.fixed(value, digits: value < 10 ? 2 : value < 100 ? 1 : 0)) \(unit)"
+  }
+}
+
+/// Decimal numbers without a formatter, which would bring in a locale and a large library.
+public enum Decimal {
+  /// `value` rounded to `digits` places after the point.
+  public static func fixed(_ value: Double, digits: Int) -> String {
+    guard value.isFinite, abs(value) < 1e15 else { return "–" }
+    var scale = 1.0
+    for _ in 0..<digits { scale *= 10 }
+    let scaled = Int64((abs(value) * scale).rounded())
+    let whole = scaled / Int64(scale)
+    let sign = value < 0 && scaled > 0 ? "-" : ""
+    guard digits > 0 else { return "\(sign)\(whole)" }
+    let fraction = String(scaled % Int64(scale))
+    return "\(sign)\(whole).\(String(repeating: "0", count: digits - fraction.count))\(fraction)"
+  }
+}
