@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// System calls and socket options that Swift's Glibc module cannot say: variadic calls, macros, and what hides
+// behind _GNU_SOURCE. Thin by contract: one call each, no policy, no allocation, no state. Functions that can
+// fail return 0 or a count, or the negated errno.
+#ifndef HOST_SYSTEM_H
+#define HOST_SYSTEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// Threads ------------------------------------------------------------------------------------------------
+
+// Names the calling thread as `top -H` shows it; `name` is cut at 15 bytes by the caller.
+int hs_thread_set_name(const char *name);
+
+// Restricts the calling thread to `count` CPUs listed in `cpus`. CPUs past the kernel's limit are ignored.
+int hs_thread_set_cpus(const int *cpus, size_t count);
+
+// Writes the CPUs that the calling thread may run on to `cpus` (at most `capacity`), ascending; returns how many.
+int hs_thread_get_cpus(int *cpus, size_t capacity);
+
+// Sleeps while *word == expected, at most timeout_ns (< 0: for ever). Returns 0 when woken, -EAGAIN when the word
+// differs, -ETIMEDOUT, or -EINTR. Private to the process.
+int hs_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
+
+// Wakes at most `count` waiters of `word`; returns how many.
+int hs_futex_wake(const uint32_t *word, int count);
+
+// Memory -------------------------------------------------------------------------------------------------
+
+// Anonymous private pages, page-aligned, not yet touched; NULL on failure (errno says why).
+void *hs_map_anonymous(size_t byte_count);
+int hs_unmap(void *base, size_t byte_count);
+
+// MADV_HUGEPAGE: transparent huge pages for this range, where the kernel has them.
+int hs_advise_huge_pages(void *base, size_t byte_count);
+
+// MADV_POPULATE_WRITE (Linux 5.14): faults the range in, writable, without changing its content.
+int hs_populate_write(void *base, size_t byte_count);
+
+// Files --------------------------------------------------------------------------------------------------
+
+// SEEK_DATA / SEEK_HOLE (lseek(2)): the next data, or hole, at or after `offset`. -ENXIO: no data after it.
+int64_t hs_seek_data(int fd, int64_t offset);
+int64_t hs_seek_hole(int fd, int64_t offset);
+
+// POSIX_FADV_SEQUENTIAL for the whole file, and POSIX_FADV_WILLNEED for a range.
+int hs_advise_sequential(int fd);
+int hs_advise_will_need(int fd, int64_t offset, int64_t byte_count);
+
+// fsync(2) of a directory: makes a rename within it durable.
+int hs_sync_directory(const char *path);
+
+// Sockets ------------------------------------------------------------------------------------------------
+
+// TCP_NODELAY and keep-alive probes: first after idle_s, then every interval_s, `count` times; and
+// TCP_USER_TIMEOUT: unacknowledged data kills the connection after user_timeout_ms.
+int hs_tcp_configure(int fd, int idle_s, int interval_s, int count, int user_timeout_ms);
+
+// TCP_CONGESTION by name; -ENOENT: the kernel does not have it.
+int hs_tcp_set_congestion(int fd, const char *name);
+
+// SO_SNDBUF / SO_RCVBUF in bytes.
+int hs_socket_set_buffers(int fd, int send_bytes, int receive_bytes);
+
+// SO_RCVTIMEO and SO_SNDTIMEO; 0 means none.
+int hs_socket_set_timeout(int fd, int64_t timeout_ns);
+
+struct hs_iovec {
+  const void *base;
+  size_t byte_count;
+};
+
+// sendmsg(2) with MSG_NOSIGNAL; at most HS_IOVEC_MAX parts. Returns bytes taken, or -errno.
+#define HS_IOVEC_MAX 64
+ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count);
+
+// Processor time of the calling process (user + system) in nanoseconds, and its peak resident bytes.
+int hs_process_usage(int64_t *cpu_ns, int64_t *peak_resident_bytes);
+
+#endif

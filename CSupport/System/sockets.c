@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "host_system.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+
+static int set_int(int fd, int level, int option, int value) {
+  return setsockopt(fd, level, option, &value, sizeof value) == 0 ? 0 : -errno;
+}
+
+int hs_tcp_configure(int fd, int idle_s, int interval_s, int count, int user_timeout_ms) {
+  int result = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (result == 0)
+    result = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  if (result == 0)
+    result = set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+  if (result == 0)
+    result = set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval_s);
+  if (result == 0)
+    result = set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, count);
+  if (result == 0)
+    result = set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms);
+  return result;
+}
+
+int hs_tcp_set_congestion(int fd, const char *name) {
+  return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0 ? 0 : -errno;
+}
+
+int hs_socket_set_buffers(int fd, int send_bytes, int receive_bytes) {
+  int result = set_int(fd, SOL_SOCKET, SO_SNDBUF, send_bytes);
+  return result == 0 ? set_int(fd, SOL_SOCKET, SO_RCVBUF, receive_bytes) : result;
+}
+
+int hs_socket_set_timeout(int fd, int64_t timeout_ns) {
+  struct timeval limit = {timeout_ns / 1000000000, timeout_ns % 1000000000 / 1000};
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0)
+    return -errno;
+  return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0 ? 0 : -errno;
+}
+
+ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count) {
+  struct iovec list[HS_IOVEC_MAX];
+  if (count > HS_IOVEC_MAX)
+    count = HS_IOVEC_MAX;
+  for (size_t i = 0; i < count; i++) {
+    list[i].iov_base = (void *)(uintptr_t)parts[i].base;
+    list[i].iov_len = parts[i].byte_count;
+  }
+  struct msghdr message;
+  memset(&message, 0, sizeof message);
+  message.msg_iov = list;
+  message.msg_iovlen = count;
+  ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+  return sent >= 0 ? sent : -errno;
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "host_system.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int hs_thread_set_name(const char *name) { return -pthread_setname_np(pthread_self(), name); }
+
+int hs_thread_set_cpus(const int *cpus, size_t count) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (size_t i = 0; i < count; i++)
+    if (cpus[i] >= 0 && cpus[i] < CPU_SETSIZE)
+      CPU_SET(cpus[i], &set);
+  return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : -errno;
+}
+
+int hs_thread_get_cpus(int *cpus, size_t capacity) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0)
+    return -errno;
+  size_t found = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE && found < capacity; cpu++)
+    if (CPU_ISSET(cpu, &set))
+      cpus[found++] = cpu;
+  return (int)found;
+}
+
+int hs_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns) {
+  struct timespec limit = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+  long got = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns < 0 ? NULL : &limit, NULL, 0);
+  return got == 0 ? 0 : -errno;
+}
+
+int hs_futex_wake(const uint32_t *word, int count) {
+  long got = syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+  return got >= 0 ? (int)got : -errno;
+}
+
+int hs_process_usage(int64_t *cpu_ns, int64_t *peak_resident_bytes) {
+  struct rusage usage;
+  if (getrusage(RUSAGE_SELF, &usage) != 0)
+    return -errno;
+  *cpu_ns = ((int64_t)usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000 +
+            ((int64_t)usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
+  *peak_resident_bytes = (int64_t)usage.ru_maxrss * 1024; // Linux counts in KiB.
+  return 0;
+}

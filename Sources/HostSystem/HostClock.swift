@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+import CHostSystem
+import Glibc
+
+/// Time and resource use of this process, as the kernel counts them.
+public enum HostClock {
+  /// Nanoseconds on CLOCK_MONOTONIC.
+  public static func now() -> UInt64 {
+    var time = timespec()
+    _ = unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+
+  /// Sleeps for `nanoseconds`.
+  public static func sleep(nanoseconds: UInt64) {
+    var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+    var rest = timespec()
+    while unsafe nanosleep(&time, &rest) != 0 && errno == EINTR { time = rest }
+  }
+}
+
+/// What this process has used so far.
+public struct ProcessUsage: Sendable {
+  /// User and system time of all threads, in nanoseconds.
+  public let cpuNanoseconds: Int64
+  /// Most bytes resident at any time, mapped files included.
+  public let peakResidentByteCount: Int64
+
+  /// Reads getrusage(2).
+  public static func current() -> ProcessUsage {
+    var cpu: Int64 = 0
+    var peak: Int64 = 0
+    _ = unsafe hs_process_usage(&cpu, &peak)
+    return ProcessUsage(cpuNanoseconds: cpu, peakResidentByteCount: peak)
+  }
+}
+
+extension Duration {
+  /// Whole nanoseconds, zero if negative.
+  public var nanoseconds: UInt64 {
+    let parts = components
+    guard parts.seconds >= 0, parts.attoseconds >= 0 else { return 0 }
+    let (scaled, overflow) = UInt64(parts.seconds).multipliedReportingOverflow(by: 1_000_000_000)
+    return overflow ? .max / 2 : scaled + UInt64(parts.attoseconds / 1_000_000_000)
+  }
+
+  /// Seconds with their fraction.
+  public var seconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
+}
