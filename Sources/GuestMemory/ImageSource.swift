@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+import CHostSystem
+import Glibc
+public import PageKernels
+public import PageModel
+import SystemPackage
+
+/// A raw RAM image in a file: the memory of a guest that does not run.
+///
+/// Read with pread(2), not mapped: a file that shrinks, or a disk that fails, is then an error and not SIGBUS, and
+/// copying out of the page cache costs no faults. Holes (SEEK_HOLE) are zero by definition and never read.
+public final class ImageSource: SourceMemory {
+  public let blocks: BlockTable
+  private let map: MemoryMap
+  private let path: String
+  private let file: FileDescriptor
+  private let identity: FileIdentity
+
+  /// What changes when somebody writes to the file.
+  private struct FileIdentity: Equatable {
+    var byteCount: Int64
+    var modifiedSeconds: Int
+    var modifiedNanoseconds: Int
+  }
+
+  /// Opens an image.
+  /// - Parameter map: where its RAM blocks lie; without one the whole file is one block named `ram`.
+  public init(path: String, map: MemoryMap? = nil) throws(GuestMemoryError) {
+    let file: FileDescriptor
+    do {
+      file = try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec])
+    } catch { throw .cannotOpen(path: path, (error as? Errno) ?? .ioError) }
+    do throws(GuestMemoryError) {
+      let (identity, byteCount) = try Self.examine(file, path: path)
+      if let map { self.map = map } else { self.map = try MemoryMap(wholeImage: byteCount) }
+      for (block, offset) in zip(self.map.blocks.blocks, self.map.fileOffsets)
+      where offset + block.byteCount > byteCount {
+        throw GuestMemoryError.mapPastEnd(
+          path: path, block: block.name, end: offset + block.byteCount, byteCount: byteCount)
+      }
+      self.identity = identity
+    } catch {
+      try? file.close()
+      throw error
+    }
+    self.file = file
+    self.path = path
+    blocks = self.map.blocks
+    _ = hs_advise_sequential(file.rawValue)
+  }
+
+  deinit { try? file.close() }
+
+  private static func examine(
+    _ file: FileDescriptor, path: String
+  ) throws(GuestMemoryError) -> (FileIdentity, byteCount: UInt64) {
+    var status = stat()
+    guard unsafe fstat(file.rawValue, &status) == 0 else { throw .cannotOpen(path: path, Errno(rawValue: errno)) }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG, S_IFBLK: break
+    case S_IFDIR: throw .notAnImage(path: path, what: "a directory")
+    default: throw .notAnImage(path: path, what: "neither a regular file nor a block device")
+    }
+    let end = lseek(file.rawValue, 0, SEEK_END)
+    guard end >= 0 else { throw .cannotOpen(path: path, Errno(rawValue: errno)) }
+    guard end > 0 else { throw .notAnImage(path: path, what: "empty") }
+    guard end % off_t(PageGeometry.pageByteCount) == 0 else {
+      throw .notPageMultiple(path: path, byteCount: UInt64(end))
+    }
+    let identity = FileIdentity(
+      byteCount: Int64(end), modifiedSeconds: status.st_mtim.tv_sec, modifiedNanoseconds: status.st_mtim.tv_nsec)
+    return (identity, UInt64(end))
+  }
+
+  public func snapshot(
+    block: Int, span: Int, wanted: PageMask, into staging: inout MutableRawSpan
+  ) throws(GuestMemoryError) -> Snapshot.Result {
+    let base = map.fileOffsets[block] + UInt64(span * PageGeometry.spanByteCount)
+    var filled = 0
+    try wanted.forEachRun { (run: Range<Int>) throws(GuestMemoryError) in
+      let byteCount = run.count * PageGeometry.pageByteCount
+      let offset = base + UInt64(run.lowerBound * PageGeometry.pageByteCount)
+      var part = staging._mutatingExtracting(filled..<filled + byteCount)
+      try read(at: offset, into: &part)
+      filled += byteCount
+    }
+    var packed = staging._mutatingExtracting(0..<filled)
+    let result = Snapshot.dropZeroPages(from: &packed)
+    return Snapshot.Result(
+      zeroMask: Self.spread(result.zeroMask, over: wanted), copiedPageCount: result.copiedPageCount)
+  }
+
+  private func read(at offset: UInt64, into bytes: inout MutableRawSpan) throws(GuestMemoryError) {
+    let whole: Bool
+    do { whole = try FileBytes.read(file, at: offset, into: &bytes) } catch {
+      throw .readFailed(path: path, offset: offset, error)
+    }
+    guard whole else { throw .changedWhileRead(path: path) }
+  }
+
+  /// Moves bit *i* of `packed` to the *i*-th set bit of `wanted` (what the PDEP instruction does).
+  static func spread(_ packed: PageMask, over wanted: PageMask) -> PageMask {
+    guard packed != 0, wanted != .max else { return packed }
+    var result: PageMask = 0
+    var rest = wanted
+    var left = packed
+    while left != 0 {
+      if left & 1 != 0 { result |= rest & (~rest &+ 1) }
+      rest &= rest &- 1
+      left >>= 1
+    }
+    return result
+  }
+
+  public func prefetch(block: Int, span: Int) {
+    let offset = map.fileOffsets[block] + UInt64(span * PageGeometry.spanByteCount)
+    _ = hs_advise_will_need(file.rawValue, Int64(offset), Int64(PageGeometry.stripeByteCount))
+  }
+
+  public func presentPages(block: Int) throws(GuestMemoryError) -> SpanMap {
+    let ram = blocks.blocks[block]
+    let present = SpanMap(block: ram)
+    let start = Int64(map.fileOffsets[block])
+    let end = start + Int64(ram.byteCount)
+    var at = start
+    while at < end {
+      let data = hs_seek_data(file.rawValue, at)
+      if data == -Int64(ENXIO) || data >= end { break }
+      // A file system without holes: everything is data.
+      guard data >= 0 else {
+        present.insert(pages: 0..<ram.pageCount)
+        break
+      }
+      let hole = hs_seek_hole(file.rawValue, data)
+      let stop = hole > data ? min(hole, end) : end
+      let page = Int64(PageGeometry.pageByteCount)
+      present.insert(pages: Int((data - start) / page)..<Int((stop - start + page - 1) / page))
+      at = stop
+    }
+    return present
+  }
+
+  public func checkUnchanged() throws(GuestMemoryError) {
+    let (now, _) = try Self.examine(file, path: path)
+    guard now == identity else { throw .changedWhileRead(path: path) }
+  }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+public import PageKernels
+public import PageModel
+
+/// RAM blocks that are mapped into this process: what a VMM has, read with the snapshot kernel.
+@safe public final class ProcessMemorySource: SourceMemory, @unchecked Sendable {
+  public let blocks: BlockTable
+  private let bases: [UnsafeRawPointer]
+
+  /// Takes blocks that stay mapped as long as this object lives.
+  /// - Parameter bases: where each block begins in this process, page-aligned, one per block.
+  @unsafe public init(blocks: BlockTable, bases: [UnsafeRawPointer]) {
+    unsafe precondition(bases.count == blocks.blocks.count, "one base per block")
+    self.blocks = blocks
+    unsafe self.bases = bases
+  }
+
+  public func snapshot(
+    block: Int, span: Int, wanted: PageMask, into staging: inout MutableRawSpan
+  ) throws(GuestMemoryError) -> Snapshot.Result {
+    let ram = blocks.blocks[block]
+    precondition(wanted & ~ram.pages(ofSpan: span) == 0, "a wanted page lies outside its block")
+    let offset = span * PageGeometry.spanByteCount
+    let byteCount = min(PageGeometry.spanByteCount, Int(ram.byteCount) - offset)
+    // SAFETY: the span lies inside its block, and init's caller promised the block's mapping.
+    let source = unsafe RawSpan(_unsafeStart: bases[block] + offset, byteCount: byteCount)
+    return Snapshot.take(span: source, wanted: wanted, into: &staging)
+  }
+
+  public func presentPages(block: Int) throws(GuestMemoryError) -> SpanMap {
+    let map = SpanMap(block: blocks.blocks[block])
+    map.insert(pages: 0..<blocks.blocks[block].pageCount)
+    return map
+  }
+
+  public func checkUnchanged() throws(GuestMemoryError) {}
+}
