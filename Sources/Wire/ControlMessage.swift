@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+public import PageModel
+
+/// A message of the control channel, or the first one of a data channel.
+///
+/// ```
+/// source                          destination
+///   hello ────────────────────────▶  checks versions, blocks, codec
+///   ◀──────────────── accept | reject
+///   attach ×channels ─────────────▶  (each on its own connection)
+///   ◀──────────────── attached | reject
+///   ◀──────────────── reserved       memory is mapped
+///   iterationBegin ───────────────▶
+///       … frames on the data channels …
+///   ◀──────────────── ack            every 100 ms, and at each end of iteration
+///   iterationEnd ─────────────────▶
+///   final ────────────────────────▶  guest state, digest of every block
+///   ◀──────────────── ready          digests agree
+///   commit ───────────────────────▶  from here on the guest is the destination's
+///   ◀──────────────── resumed
+/// ```
+/// `cancel` and `error` may come from either side at any time before `commit`.
+public enum ControlMessage: Equatable, Sendable {
+  case hello(Hello)
+  case accept(Accept)
+  case reject(Refusal)
+  case attach(Attach)
+  case attached
+  case reserved
+  case iterationBegin(IterationBegin)
+  case iterationEnd(IterationEnd)
+  case ack(Ack)
+  case final(Final)
+  case ready
+  case commit
+  case resumed
+  case cancel(reason: String)
+  case error(Refusal)
+
+  /// The source's first words.
+  public struct Hello: Equatable, Sendable {
+    /// Versions that the source speaks.
+    public var versions: ClosedRange<UInt16>
+    /// Chosen by the source at random; names the session in both logs.
+    public var session: SessionIdentity
+    public var channelCount: Int
+    public var laneCount: Int
+    public var pageByteCount: UInt32
+    /// Bits of optional features; a bit that the receiver does not know makes it refuse.
+    public var features: UInt32
+    /// Numbers of the codecs that frames may use.
+    public var codecs: [UInt8]
+    /// Program and version, for the peer's log.
+    public var software: String
+    public var blocks: [RAMBlock]
+
+    public init(
+      versions: ClosedRange<UInt16> = WireLimits.versions, session: SessionIdentity, channelCount: Int, laneCount: Int,
+      pageByteCount: UInt32 = 4096, features: UInt32 = 0, codecs: [UInt8], software: String, blocks: [RAMBlock]
+    ) {
+      self.versions = versions
+      self.session = session
+      self.channelCount = channelCount
+      self.laneCount = laneCount
+      self.pageByteCount = pageByteCount
+      self.features = features
+      self.codecs = codecs
+      self.software = software
+      self.blocks = blocks
+    }
+  }
+
+  /// The destination agrees; data channels prove that they belong by the token.
+  public struct Accept: Equatable, Sendable {
+    public var version: UInt16
+    public var token: SessionIdentity
+    public var software: String
+
+    public init(version: UInt16, token: SessionIdentity, software: String) {
+      self.version = version
+      self.token = token
+      self.software = software
+    }
+  }
+
+  /// Why a side will not go on: a code for programs and a sentence for people.
+  public struct Refusal: Equatable, Sendable {
+    /// A number of `FailureCode` (the migration floor owns the list, and so does `docs/WIRE.md`).
+    public var code: UInt16
+    public var reason: String
+
+    public init(code: UInt16, reason: String) {
+      self.code = code
+      self.reason = reason
+    }
+  }
+
+  /// A data channel joins a session.
+  public struct Attach: Equatable, Sendable {
+    public var version: UInt16
+    public var token: SessionIdentity
+    /// 1 is the first data channel; 0 is control and never attaches.
+    public var channel: UInt16
+
+    public init(version: UInt16, token: SessionIdentity, channel: UInt16) {
+      self.version = version
+      self.token = token
+      self.channel = channel
+    }
+  }
+
+  public struct IterationBegin: Equatable, Sendable {
+    public var iteration: UInt32
+    /// Pages that the dirty log returned for it.
+    public var pageCount: UInt64
+
+    public init(iteration: UInt32, pageCount: UInt64) {
+      self.iteration = iteration
+      self.pageCount = pageCount
+    }
+  }
+
+  /// What has been sent from the beginning to the end of this iteration; the destination compares it with what it
+  /// applied.
+  public struct IterationEnd: Equatable, Sendable {
+    public var iteration: UInt32
+    public var zeroPageCount: UInt64
+    public var dataPageCount: UInt64
+    public var deltaPageCount: UInt64
+
+    public init(iteration: UInt32, zeroPageCount: UInt64, dataPageCount: UInt64, deltaPageCount: UInt64) {
+      self.iteration = iteration
+      self.zeroPageCount = zeroPageCount
+      self.dataPageCount = dataPageCount
+      self.deltaPageCount = deltaPageCount
+    }
+  }
+
+  /// How far the destination has come.
+  public struct Ack: Equatable, Sendable {
+    /// The last iteration whose every frame, on every channel, is applied.
+    public var completedIteration: UInt32
+    /// Frames applied per data channel, the first channel first.
+    public var appliedFrameCounts: [UInt64]
+
+    public init(completedIteration: UInt32, appliedFrameCounts: [UInt64]) {
+      self.completedIteration = completedIteration
+      self.appliedFrameCounts = appliedFrameCounts
+    }
+  }
+
+  /// Everything that the destination needs before it can run the guest.
+  public struct Final: Equatable, Sendable {
+    /// Guest state (registers, devices); empty for a still image.
+    public var guestState: [UInt8]
+    /// One digest per block, in the block table's order, as two words (low, high); empty if not verifying.
+    public var digests: [DigestWords]
+
+    public init(guestState: [UInt8], digests: [DigestWords]) {
+      self.guestState = guestState
+      self.digests = digests
+    }
+  }
+
+  /// A block digest as the wire carries it.
+  public struct DigestWords: Equatable, Sendable {
+    public var low: UInt64
+    public var high: UInt64
+
+    public init(low: UInt64, high: UInt64) {
+      self.low = low
+      self.high = high
+    }
+  }
+}
+
+/// 128 random bits: a session's name, or the token that a data channel must show.
+public struct SessionIdentity: Equatable, Hashable, Sendable, CustomStringConvertible {
+  public let high: UInt64
+  public let low: UInt64
+
+  public init(high: UInt64, low: UInt64) {
+    self.high = high
+    self.low = low
+  }
+
+  /// A new one from the system's generator.
+  public static func random() -> SessionIdentity {
+    var generator = SystemRandomNumberGenerator()
+    return SessionIdentity(high: generator.next(), low: generator.next())
+  }
+
+  /// The first eight hexadecimal digits: enough to find a session in two logs.
+  public var description: String {
+    let digits = String(high >> 32, radix: 16)
+    return String(repeating: "0", count: 8 - digits.count) + digits
+  }
+}
