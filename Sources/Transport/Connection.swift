@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+import CHostSystem
+import Glibc
+import HostSystem
+import Synchronization
+import SystemPackage
+
+/// One stream connection: a channel's socket.
+///
+/// One thread may send and another receive at the same time. ``shutDown()`` may be called from any thread and makes
+/// both return ``TransportError/stopped``.
+public final class Connection: Sendable {
+  private let descriptor: CInt
+  private let stopped = Atomic<Bool>(false)
+  private let sent = Atomic<UInt64>(0)
+  private let received = Atomic<UInt64>(0)
+  /// The other end, for people.
+  public let peer: String
+
+  /// Bytes that the socket has taken.
+  public var sentByteCount: UInt64 { sent.load(ordering: .relaxed) }
+  /// Bytes that the socket has given.
+  public var receivedByteCount: UInt64 { received.load(ordering: .relaxed) }
+
+  /// Takes over a connected, blocking socket.
+  init(descriptor: CInt, peer: String) {
+    self.descriptor = descriptor
+    self.peer = peer
+  }
+
+  deinit { close(descriptor) }
+
+  /// Ends both directions, now.
+  public func shutDown() {
+    stopped.store(true, ordering: .relaxed)
+    _ = shutdown(descriptor, CInt(SHUT_RDWR))
+  }
+
+  /// Says that nothing more will be sent; what was sent still arrives.
+  public func finishSending() { _ = shutdown(descriptor, CInt(SHUT_WR)) }
+
+  /// Limits how long a single send or receive may wait; nil for no limit.
+  public func setTimeout(_ limit: Duration?) {
+    _ = hs_socket_set_timeout(descriptor, Int64(clamping: limit?.nanoseconds ?? 0))
+  }
+
+  /// Sends all of `bytes`.
+  public func send(_ bytes: [UInt8]) throws(TransportError) {
+    let vector = SendVector()
+    let failure = unsafe bytes.withUnsafeBytes { raw -> TransportError? in
+      unsafe vector.append(raw)
+      do throws(TransportError) { try send(vector) } catch { return error }
+      return nil
+    }
+    if let failure { throw failure }
+  }
+
+  /// Sends every part of `vector`, and empties it.
+  public func send(_ vector: SendVector) throws(TransportError) {
+    while vector.remainingByteCount > 0 {
+      let taken = vector.transmit(on: descriptor)
+      if taken < 0 {
+        let failure = Errno(rawValue: CInt(-taken))
+        if failure == .interrupted { continue }
+        throw stopped.load(ordering: .relaxed) ? .stopped : TransportError(failure)
+      }
+      sent.add(UInt64(taken), ordering: .relaxed)
+      vector.consume(taken)
+    }
+    vector.removeAll()
+  }
+
+  /// Fills `bytes`.
+  /// - Throws: ``TransportError/closedByPeer`` if the stream ends first.
+  public func receive(into bytes: inout MutableRawSpan) throws(TransportError) {
+    var done = 0
+    while done < bytes.byteCount {
+      // SAFETY: the slice lies inside the span, which is exclusively ours.
+      let got = unsafe bytes.withUnsafeMutableBytes { whole -> Int in
+        let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: whole[done...])
+        return unsafe recv(descriptor, rest.baseAddress, rest.count, CInt(truncatingIfNeeded: MSG_WAITALL))
+      }
+      if got > 0 {
+        received.add(UInt64(got), ordering: .relaxed)
+        done += got
+        continue
+      }
+      let failure = Errno(rawValue: errno)
+      if got < 0, failure == .interrupted { continue }
+      if stopped.load(ordering: .relaxed) { throw .stopped }
+      throw got == 0 ? .closedByPeer : TransportError(failure)
+    }
+  }
+
+  /// Receives exactly `count` bytes into a new array: control messages, bounded by the caller.
+  public func receive(count: Int) throws(TransportError) -> [UInt8] {
+    guard count > 0 else { return [] }
+    var bytes = [UInt8](repeating: 0, count: count)
+    let failure = unsafe bytes.withUnsafeMutableBytes { raw -> TransportError? in
+      var span = unsafe MutableRawSpan(_unsafeBytes: raw)
+      do throws(TransportError) { try receive(into: &span) } catch { return error }
+      return nil
+    }
+    if let failure { throw failure }
+    return bytes
+  }
+}

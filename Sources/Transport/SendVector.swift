@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+import CHostSystem
+
+/// The parts of one vectored write, kept in room that is allocated once.
+///
+/// Belongs to one sending thread. The memory of every part must stay valid until ``Connection/send(_:)-(SendVector)``
+/// has returned.
+@safe public final class SendVector {
+  /// Most parts of one write.
+  public static let capacity = Int(HS_IOVEC_MAX)
+
+  private let parts: UnsafeMutablePointer<hs_iovec>
+  private var count = 0
+  private var first = 0
+  /// Bytes still to be sent.
+  public private(set) var remainingByteCount = 0
+
+  /// An empty vector.
+  public init() {
+    unsafe parts = .allocate(capacity: Self.capacity)
+    unsafe parts.initialize(repeating: hs_iovec(base: nil, byte_count: 0), count: Self.capacity)
+  }
+
+  deinit { unsafe parts.deallocate() }
+
+  /// Whether another part has room.
+  public var isFull: Bool { count == Self.capacity }
+
+  /// Adds a part; the vector must not be full.
+  @unsafe public func append(_ bytes: UnsafeRawBufferPointer) {
+    precondition(!isFull, "the vector is full")
+    guard bytes.count > 0 else { return }
+    unsafe parts[count] = unsafe hs_iovec(base: bytes.baseAddress, byte_count: bytes.count)
+    count += 1
+    remainingByteCount += bytes.count
+  }
+
+  /// Forgets all parts.
+  public func removeAll() {
+    count = 0
+    first = 0
+    remainingByteCount = 0
+  }
+
+  /// One sendmsg(2) of what remains: bytes taken, or a negated errno.
+  func transmit(on descriptor: CInt) -> Int {
+    // SAFETY: parts first..<count were appended by a caller that keeps their memory valid.
+    unsafe hs_send_vector(descriptor, parts + first, count - first)
+  }
+
+  /// Moves past `byteCount` sent bytes.
+  func consume(_ byteCount: Int) {
+    remainingByteCount -= byteCount
+    var left = byteCount
+    while left > 0, unsafe left >= parts[first].byte_count {
+      unsafe left -= parts[first].byte_count
+      first += 1
+    }
+    if left > 0 {
+      unsafe parts[first].base = unsafe parts[first].base.advanced(by: left)
+      unsafe parts[first].byte_count -= left
+    }
+  }
+}

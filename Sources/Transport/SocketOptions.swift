@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+import CHostSystem
+import SystemPackage
+
+/// How sockets are set up.
+public struct SocketOptions: Sendable, Equatable {
+  /// SO_SNDBUF and SO_RCVBUF in bytes; 0 leaves the kernel's own tuning, which is right for most links.
+  public var bufferByteCount: Int
+  /// TCP congestion control by name; nil leaves the host's default.
+  public var congestionControl: String?
+  /// How long sent data may stay unacknowledged, and how long a silent peer is probed, before it counts as lost.
+  public var deadPeerSeconds: Int
+
+  /// The kernel's tuning, and 15 s of patience.
+  public init(bufferByteCount: Int = 0, congestionControl: String? = nil, deadPeerSeconds: Int = 15) {
+    self.bufferByteCount = bufferByteCount
+    self.congestionControl = congestionControl
+    self.deadPeerSeconds = deadPeerSeconds
+  }
+
+  /// Applies the options to a socket, before it connects or listens.
+  func apply(to descriptor: CInt, tcp: Bool) throws(TransportError) {
+    if bufferByteCount > 0 {
+      let bytes = CInt(clamping: bufferByteCount)
+      try Self.check(hs_socket_set_buffers(descriptor, bytes, bytes), "socket buffers")
+    }
+    guard tcp else { return }
+    let interval = max(1, deadPeerSeconds / 5)
+    try Self.check(
+      hs_tcp_configure(
+        descriptor, CInt(clamping: interval), CInt(clamping: interval), 4, CInt(clamping: deadPeerSeconds * 1000)),
+      "TCP options")
+    if let congestionControl {
+      try Self.check(
+        unsafe hs_tcp_set_congestion(descriptor, congestionControl), "congestion control '\(congestionControl)'")
+    }
+  }
+
+  private static func check(_ result: CInt, _ name: String) throws(TransportError) {
+    guard result == 0 else { throw .badOption(name: name, Errno(rawValue: -result)) }
+  }
+}
