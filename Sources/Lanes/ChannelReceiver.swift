@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+import GuestMemory
+import HostSystem
+import PageCodecs
+import PageModel
+import Synchronization
+import SystemPackage
+import Transport
+import Wire
+
+/// What one data channel has delivered. The channel's thread adds, anyone reads.
+final class ChannelCounters: Sendable {
+  /// Frames applied, in the channel's order: the sequence number that is due next.
+  let appliedFrames = Atomic<UInt64>(0)
+  let zeroPages = Atomic<UInt64>(0)
+  let dataPages = Atomic<UInt64>(0)
+  /// Time in the codec and in writing guest memory, in ns.
+  let codecNanoseconds = Atomic<UInt64>(0)
+  let storeNanoseconds = Atomic<UInt64>(0)
+}
+
+/// Receives a channel's frames, checks each one whole, and applies it to guest memory.
+///
+/// Belongs to the channel's thread; its buffers are allocated once, at the protocol's limits, never by a number from
+/// the wire. Nothing is written before the frame's lengths, masks and checksum have passed.
+final class ChannelReceiver {
+  /// Bytes of a channel's buffers.
+  static let bufferByteCount =
+    FrameHeader.byteCount + WireLimits.frameByteCountMax + WireLimits.framePageCountMax * PageGeometry.pageByteCount
+
+  private let number: Int
+  private let connection: Connection
+  private let memory: any DestinationMemory
+  private let counters: ChannelCounters
+  /// By tag; a session has at most a handful.
+  private let codecs: [(tag: UInt8, codec: any FrameCodec)]
+  private var header: PageBuffer
+  private var body: PageBuffer
+  private var decoded: PageBuffer
+  private var records = FrameBody()
+  private var nextSequence: UInt64 = 0
+
+  /// - Parameters:
+  ///   - number: from 1, as on the wire.
+  ///   - codecs: the tags that the session agreed on.
+  init(
+    number: Int, connection: Connection, memory: any DestinationMemory, codecs tags: [CodecTag],
+    counters: ChannelCounters
+  ) throws(LaneError) {
+    do throws(Errno) {
+      header = try PageBuffer(byteCount: FrameHeader.byteCount)
+      body = try PageBuffer(byteCount: WireLimits.frameByteCountMax)
+      decoded = try PageBuffer(byteCount: WireLimits.framePageCountMax * PageGeometry.pageByteCount)
+    } catch { throw .noBuffers(error) }
+    var codecs: [(tag: UInt8, codec: any FrameCodec)] = []
+    for tag in tags where tag != .none {
+      guard let type = CodecRegistry.codec(tag: tag) else {
+        throw .codecNotAgreed(channel: number, tag: tag.rawValue)
+      }
+      do throws(CodecError) {
+        codecs.append((tag.rawValue, try type.init(level: type.identity.defaultLevel)))
+      } catch { throw .codec(error) }
+    }
+    self.codecs = codecs
+    self.number = number
+    self.connection = connection
+    self.memory = memory
+    self.counters = counters
+  }
+
+  /// Receives and applies frames until `isStopped`.
+  /// - Parameter onMark: called with lane and iteration for each end-of-iteration frame.
+  func run(isStopped: () -> Bool, onMark: (Int, UInt32) -> Void) throws(LaneError) {
+    while !isStopped() {
+      let header = try receiveHeader()
+      do throws(TransportError) {
+        try body.withMutableBytes(0..<header.bodyByteCount) { (bytes) throws(TransportError) in
+          try connection.receive(into: &bytes)
+        }
+      } catch { throw .transport(channel: number, error) }
+      do throws(WireError) {
+        try body.withBytes(0..<header.bodyByteCount) { (bytes) throws(WireError) in
+          try records.decode(bytes, header: header, blocks: memory.blocks)
+        }
+      } catch { throw .wire(channel: number, error) }
+      if header.type == .pages { try apply(header) }
+      nextSequence += 1
+      counters.appliedFrames.store(nextSequence, ordering: .relaxed)
+      if header.type == .endOfIteration { onMark(Int(header.lane), header.iteration) }
+    }
+  }
+
+  private func receiveHeader() throws(LaneError) -> FrameHeader {
+    do throws(TransportError) {
+      try header.withMutableBytes(0..<FrameHeader.byteCount) { (bytes) throws(TransportError) in
+        try connection.receive(into: &bytes)
+      }
+    } catch { throw .transport(channel: number, error) }
+    do throws(WireError) {
+      let decoded = try header.withBytes(0..<FrameHeader.byteCount) { (bytes) throws(WireError) in
+        try FrameHeader(decoding: bytes)
+      }
+      guard decoded.sequence == nextSequence else {
+        throw WireError.sequenceBroken(found: decoded.sequence, expected: nextSequence)
+      }
+      return decoded
+    } catch { throw .wire(channel: number, error) }
+  }
+
+  /// Decodes the data part and writes every record's pages.
+  private func apply(_ header: FrameHeader) throws(LaneError) {
+    if header.flags.contains(.dataEncoded) {
+      let started = HostClock.now()
+      try decode(header)
+      counters.codecNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
+      try decoded.withBytes(0..<header.dataDecodedByteCount) { (data) throws(LaneError) in try store(data) }
+    } else {
+      try body.withBytes(records.data) { (data) throws(LaneError) in try store(data) }
+    }
+    counters.zeroPages.add(UInt64(records.zeroPageCount), ordering: .relaxed)
+    counters.dataPages.add(UInt64(records.dataPageCount), ordering: .relaxed)
+  }
+
+  private func decode(_ header: FrameHeader) throws(LaneError) {
+    guard let codec = codecs.first(where: { $0.tag == header.codec })?.codec else {
+      throw .codecNotAgreed(channel: number, tag: header.codec)
+    }
+    do throws(CodecError) {
+      try decoded.withMutableBytes(0..<header.dataDecodedByteCount) { (target) throws(CodecError) in
+        try body.withBytes(records.data) { (source) throws(CodecError) in try codec.decode(source, into: &target) }
+      }
+    } catch { throw .codec(error) }
+  }
+
+  /// - Parameter data: the frame's data pages, decoded, in the order of its records.
+  private func store(_ data: RawSpan) throws(LaneError) {
+    let started = HostClock.now()
+    var offset = 0
+    for record in records.records {
+      do throws(GuestMemoryError) {
+        switch record {
+        case .span(let block, let index, let zero, let pages, _):
+          if zero != 0 { try memory.clear(block: block, span: index, pages: zero) }
+          guard pages != 0 else { continue }
+          let byteCount = pages.nonzeroBitCount * PageGeometry.pageByteCount
+          try memory.store(data.extracting(offset..<offset + byteCount), block: block, span: index, pages: pages)
+          offset += byteCount
+        case .zeroRun(let block, let index, let count):
+          let ram = memory.blocks.blocks[block]
+          for span in index..<index + count {
+            try memory.clear(block: block, span: span, pages: ram.pages(ofSpan: span))
+          }
+        }
+      } catch { throw .memory(error) }
+    }
+    counters.storeNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
+  }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+import HostSystem
+import PageModel
+import Synchronization
+import Transport
+import Wire
+
+/// Drains the rings of a channel's lanes into its connection, several frames to a write.
+final class ChannelSender: Sendable {
+  /// Bytes after which a write is not made larger: enough to make the system call cheap, and small enough to pace.
+  private static let writeByteCountMax = 1 << 20
+
+  private let number: Int
+  private let connection: Connection
+  private let rings: [FrameRing]
+  private let frameSpot: ParkingSpot
+  private let pacer: Pacer
+
+  /// - Parameter number: from 1, as on the wire.
+  init(number: Int, connection: Connection, rings: [FrameRing], frameSpot: ParkingSpot, pacer: Pacer) {
+    self.number = number
+    self.connection = connection
+    self.rings = rings
+    self.frameSpot = frameSpot
+    self.pacer = pacer
+  }
+
+  /// Sends until `isStopped`; the body of the sender's thread.
+  func run(isStopped: @Sendable () -> Bool) throws(LaneError) {
+    let vector = SendVector()
+    var taken = [Int](repeating: 0, count: rings.count)
+    var sequence: UInt64 = 0
+    while true {
+      _ = frameSpot.wait { self.rings.contains { $0.readyCount > 0 } || isStopped() }
+      if isStopped() { return }
+      collect(into: vector, taken: &taken, sequence: &sequence)
+      pacer.wait(byteCount: vector.remainingByteCount, isCancelled: isStopped)
+      do throws(TransportError) { try connection.send(vector) } catch {
+        throw .transport(channel: number, error)
+      }
+      for (ring, count) in zip(rings, taken) where count > 0 { ring.release(count) }
+    }
+  }
+
+  /// Gathers ready frames of all rings, each ring's in order, and stamps their sequence numbers.
+  private func collect(into vector: SendVector, taken: inout [Int], sequence: inout UInt64) {
+    for index in rings.indices {
+      let ring = rings[index]
+      // At most half a ring at once, so that the lane has slots to fill while this write is under way.
+      let ready = min(ring.readyCount, max(1, ring.slotCount / 2))
+      taken[index] = 0
+      while taken[index] < ready, !vector.isFull, vector.remainingByteCount < Self.writeByteCountMax {
+        // SAFETY: a ready frame's slot stays the consumer's until it is released, after the write.
+        let frame = unsafe ring.frame(taken[index])
+        var bytes = unsafe MutableRawSpan(_unsafeBytes: frame)
+        FrameHeader.stamp(sequence: sequence, into: &bytes)
+        unsafe vector.append(UnsafeRawBufferPointer(frame))
+        sequence += 1
+        taken[index] += 1
+      }
+    }
+  }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+import HostSystem
+import PageModel
+import Synchronization
+import SystemPackage
+import Wire
+
+/// A lane's queue of finished frames: single producer (the lane), single consumer (its channel's sender).
+///
+/// Slots are allocated once. A slot's first page takes the header and the records, right-aligned, and the payload
+/// follows at the second page, so that a frame lies in one piece whatever its number of records:
+/// ```
+/// slot:  | … unused … header records | payload … unused … |
+///        0                       4096^
+/// ```
+/// Lock-free: the producer owns slots [tail, head + slotCount), the consumer [head, tail). Both sides sleep in a
+/// ``ParkingSpot`` when there is nothing to do, never while they hold a slot's data back.
+@safe final class FrameRing: @unchecked Sendable {
+  /// Where a slot's payload begins: header and the most records that a frame can have fill the page before it.
+  static let payloadOffset = FrameHeader.byteCount + WireLimits.frameRecordCountMax * SpanRecord.byteCount
+  /// Most pages that a lane puts into one frame.
+  static let payloadPageCount = 96
+  static let slotByteCount = payloadOffset + payloadPageCount * PageGeometry.pageByteCount
+
+  /// Keeps the producer's and the consumer's counters on cache lines of their own (128 bytes: adjacent-line prefetch).
+  private struct Padded: ~Copyable {
+    let count = Atomic<Int>(0)
+    let padding = InlineArray<15, Int>(repeating: 0)
+  }
+
+  private let tail = Padded()
+  private let head = Padded()
+  private let memory: PageBuffer
+  private let frames: UnsafeMutablePointer<(start: Int32, byteCount: Int32)>
+  let slotCount: Int
+  /// Where the producer sleeps while the ring is full.
+  private let spaceSpot = ParkingSpot()
+  /// Where the consumer sleeps; shared by all rings that it drains.
+  private let frameSpot: ParkingSpot
+
+  init(slotCount: Int, frameSpot: ParkingSpot) throws(Errno) {
+    precondition(slotCount > 0 && Self.payloadOffset == PageGeometry.pageByteCount, "the payload is page-aligned")
+    memory = try PageBuffer(byteCount: slotCount * Self.slotByteCount)
+    self.slotCount = slotCount
+    self.frameSpot = frameSpot
+    unsafe frames = .allocate(capacity: slotCount)
+    unsafe frames.initialize(repeating: (0, 0), count: slotCount)
+  }
+
+  deinit { unsafe frames.deallocate() }
+
+  private func slot(_ count: Int) -> UnsafeMutableRawPointer {
+    unsafe memory.unsafeBase + (count % slotCount) * Self.slotByteCount
+  }
+
+  // MARK: Producer
+
+  /// Waits until the next slot is free.
+  /// - Returns: false if `isStopped` came true first.
+  func waitForSlot(isStopped: () -> Bool) -> Bool {
+    let next = tail.count.load(ordering: .relaxed)  // Only this thread writes it.
+    // Acquiring: pairs with the release in `release(_:)`, so that the consumer is done reading the slot.
+    _ = spaceSpot.wait { next - self.head.count.load(ordering: .acquiring) < self.slotCount || isStopped() }
+    return !isStopped()
+  }
+
+  /// The slot that the producer fills now; ``waitForSlot(isStopped:)`` must have said yes since the last publish.
+  func withSlot<Result>(_ body: (inout MutableRawSpan) -> Result) -> Result {
+    let next = tail.count.load(ordering: .relaxed)
+    // SAFETY: the slot lies in `memory`, and is the producer's alone until it is published.
+    var span = unsafe MutableRawSpan(_unsafeStart: slot(next), byteCount: Self.slotByteCount)
+    return body(&span)
+  }
+
+  /// Hands the filled slot to the consumer.
+  func publish(start: Int, byteCount: Int) {
+    let next = tail.count.load(ordering: .relaxed)
+    unsafe frames[next % slotCount] = (Int32(start), Int32(byteCount))
+    tail.count.store(next + 1, ordering: .releasing)  // Pairs with the acquire in readyCount.
+    frameSpot.wake()
+  }
+
+  // MARK: Consumer
+
+  /// Frames that are ready.
+  var readyCount: Int {
+    // Acquiring: pairs with the release in publish(), so that a counted frame's bytes are visible.
+    tail.count.load(ordering: .acquiring) - head.count.load(ordering: .relaxed)
+  }
+
+  /// The bytes of the `index`-th ready frame. Valid until it is released.
+  @unsafe func frame(_ index: Int) -> UnsafeMutableRawBufferPointer {
+    let count = head.count.load(ordering: .relaxed) + index
+    let (start, byteCount) = unsafe frames[count % slotCount]
+    return unsafe UnsafeMutableRawBufferPointer(start: slot(count) + Int(start), count: Int(byteCount))
+  }
+
+  /// Gives the oldest `count` frames' slots back to the producer.
+  func release(_ count: Int) {
+    let next = head.count.load(ordering: .relaxed) + count
+    head.count.store(next, ordering: .releasing)  // Pairs with the acquire in waitForSlot().
+    spaceSpot.wake()
+  }
+
+  /// Wakes the producer to look at what stopped it.
+  func wakeProducer() { spaceSpot.wake() }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+public import GuestMemory
+import HostSystem
+public import PageCodecs
+import Synchronization
+public import Transport
+
+/// What a receiving pipeline has applied so far.
+public struct ReceivingStatistics: Sendable, Equatable, Codable {
+  public var zeroPages: UInt64 = 0
+  public var dataPages: UInt64 = 0
+  public var frames: UInt64 = 0
+  public var codecNanoseconds: UInt64 = 0
+  public var storeNanoseconds: UInt64 = 0
+
+  public init() {}
+
+  mutating func add(_ counters: ChannelCounters) {
+    zeroPages += counters.zeroPages.load(ordering: .relaxed)
+    dataPages += counters.dataPages.load(ordering: .relaxed)
+    frames += counters.appliedFrames.load(ordering: .relaxed)
+    codecNanoseconds += counters.codecNanoseconds.load(ordering: .relaxed)
+    storeNanoseconds += counters.storeNanoseconds.load(ordering: .relaxed)
+  }
+}
+
+/// The destination's data plane: a thread per data channel that receives, checks and applies frames.
+public final class ReceivingPipeline: Sendable {
+  /// What happens to a pipeline, told on one of its threads.
+  public enum Event: Sendable {
+    /// The channel has applied everything that `lane` sent in `iteration`.
+    case laneDone(channel: Int, lane: Int, iteration: UInt32)
+    /// The pipeline has stopped by itself. Told once.
+    case failed(LaneError)
+  }
+
+  /// Receive buffers of one channel.
+  public static let channelBufferByteCount = ChannelReceiver.bufferByteCount
+
+  private let memory: any DestinationMemory
+  private let connections: [Connection]
+  private let codecs: [CodecTag]
+  private let counters: [ChannelCounters]
+  private let onEvent: @Sendable (Event) -> Void
+  private let stopped = Atomic<Bool>(false)
+  private let failed = Atomic<Bool>(false)
+  private let threads = Mutex<[HostThread]>([])
+
+  /// - Parameters:
+  ///   - connections: the data channels, attached, channel 1 first.
+  ///   - codecs: what the session agreed on.
+  public init(
+    memory: any DestinationMemory, connections: [Connection], codecs: [CodecTag],
+    onEvent: @escaping @Sendable (Event) -> Void
+  ) {
+    self.memory = memory
+    self.connections = connections
+    self.codecs = codecs
+    self.onEvent = onEvent
+    counters = connections.map { _ in ChannelCounters() }
+  }
+
+  /// Starts a thread per channel.
+  public func start() {
+    threads.withLock { threads in
+      threads = connections.indices.map { index in
+        HostThread(name: "pf-recv-\(index + 1)") { [self] in receive(index) }
+      }
+    }
+  }
+
+  private func receive(_ index: Int) {
+    do throws(LaneError) {
+      let receiver = try ChannelReceiver(
+        number: index + 1, connection: connections[index], memory: memory, codecs: codecs, counters: counters[index])
+      try receiver.run(isStopped: { stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) }) {
+        onEvent(.laneDone(channel: index + 1, lane: $0, iteration: $1))
+      }
+    } catch {
+      let first = !failed.exchange(true, ordering: .relaxed)
+      if first, !stopped.load(ordering: .relaxed) { onEvent(.failed(error)) }
+    }
+  }
+
+  /// Shuts the channels down and waits for their threads. May be called again.
+  public func stop() {
+    stopped.store(true, ordering: .relaxed)
+    for connection in connections { connection.shutDown() }
+    let running = threads.withLock { threads in
+      defer { threads = [] }
+      return threads
+    }
+    for thread in running { thread.join() }
+  }
+
+  /// The sum over all channels, now.
+  public var statistics: ReceivingStatistics {
+    var sum = ReceivingStatistics()
+    for channel in counters { sum.add(channel) }
+    return sum
+  }
+
+  /// Frames applied per channel, channel 1 first.
+  public var appliedFrameCounts: [UInt64] { counters.map { $0.appliedFrames.load(ordering: .relaxed) } }
+
+  /// Bytes that the data channels' sockets have given.
+  public var receivedByteCount: UInt64 { connections.reduce(0) { $0 + $1.receivedByteCount } }
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+public import GuestMemory
+import HostSystem
+public import PageCodecs
+public import PageKernels
+import PageModel
+import Synchronization
+import SystemPackage
+public import Transport
+
+/// The source's data plane: lanes that turn pending pages into frames, and senders that put them on channels.
+///
+/// ```
+/// pending map → lane (snapshot · classify · encode) → ring → sender → channel
+/// ```
+public final class SendingPipeline: Sendable {
+  /// How the pipeline is built.
+  public struct Configuration: Sendable {
+    public var laneCount: Int
+    public var codec: CodecChoice
+    /// Compute each block's digest from the pages as they are read: for sources that do not change.
+    public var wantsDigests: Bool
+    public var pacer: Pacer
+
+    public init(laneCount: Int, codec: CodecChoice, wantsDigests: Bool, pacer: Pacer) {
+      self.laneCount = laneCount
+      self.codec = codec
+      self.wantsDigests = wantsDigests
+      self.pacer = pacer
+    }
+  }
+
+  /// What happens to a pipeline, told on one of its threads.
+  public enum Event: Sendable {
+    /// Every lane has put its last frame of this iteration into its ring.
+    case iterationProduced(UInt32)
+    /// The pipeline has stopped by itself. Told once.
+    case failed(LaneError)
+  }
+
+  /// Memory for the slots of all rings together, whatever the number of lanes.
+  private static let ringByteCountMax = 24 << 20
+
+  private let memory: any SourceMemory
+  private let assignment: LaneAssignment
+  private let pending: [SpanMap]
+  private let rings: [FrameRing]
+  private let senders: [ChannelSender]
+  private let connections: [Connection]
+  private let counters: [LaneCounters]
+  private let frameSpots: [ParkingSpot]
+  private let configuration: Configuration
+  private let onEvent: @Sendable (Event) -> Void
+
+  private let iterationSpot = ParkingSpot()
+  private let iteration = Atomic<UInt32>(0)
+  private let lanesAtWork = Atomic<Int>(0)
+  private let stopped = Atomic<Bool>(false)
+  private let failed = Atomic<Bool>(false)
+  private let threads = Mutex<[HostThread]>([])
+  private let digestSums: Mutex<[BlockDigest]>
+
+  /// Bytes of the ring slots: fixed for the life of the pipeline.
+  public let ringByteCount: Int
+
+  /// Allocates rings; starts nothing yet.
+  /// - Parameters:
+  ///   - pending: one map per block; lanes take pages out of it.
+  ///   - connections: the data channels, attached.
+  public init(
+    memory: any SourceMemory, pending: [SpanMap], connections: [Connection], configuration: Configuration,
+    onEvent: @escaping @Sendable (Event) -> Void
+  ) throws(LaneError) {
+    let laneCount = max(configuration.laneCount, connections.count)
+    let assignment = LaneAssignment(blocks: memory.blocks, laneCount: laneCount, channelCount: connections.count)
+    let slotCount = min(16, max(2, Self.ringByteCountMax / laneCount / FrameRing.slotByteCount))
+    let spots = connections.map { _ in ParkingSpot() }
+    var rings: [FrameRing] = []
+    for lane in 0..<laneCount {
+      do throws(Errno) {
+        rings.append(try FrameRing(slotCount: slotCount, frameSpot: spots[assignment.channel(ofLane: lane)]))
+      } catch { throw .noBuffers(error) }
+    }
+    senders = connections.indices.map { channel in
+      ChannelSender(
+        number: channel + 1, connection: connections[channel],
+        rings: rings.indices.filter { assignment.channel(ofLane: $0) == channel }.map { rings[$0] },
+        frameSpot: spots[channel], pacer: configuration.pacer)
+    }
+    self.memory = memory
+    self.pending = pending
+    self.connections = connections
+    self.configuration = configuration
+    self.assignment = assignment
+    self.rings = rings
+    self.onEvent = onEvent
+    frameSpots = spots
+    counters = (0..<laneCount).map { _ in LaneCounters() }
+    ringByteCount = laneCount * slotCount * FrameRing.slotByteCount
+    digestSums = Mutex(Array(repeating: BlockDigest(), count: memory.blocks.blocks.count))
+  }
+
+  /// Starts a thread per lane and per channel.
+  public func start() {
+    var started: [HostThread] = []
+    for lane in rings.indices {
+      started.append(
+        HostThread(name: "pf-lane-\(lane)") { [self] in attempt { () throws(LaneError) in try runLane(lane) } })
+    }
+    for (index, sender) in senders.enumerated() {
+      started.append(
+        HostThread(name: "pf-send-\(index + 1)") { [self] in
+          attempt { () throws(LaneError) in try sender.run(isStopped: { self.isStopped }) }
+        })
+    }
+    threads.withLock { $0 = started }
+  }
+
+  /// Begins an iteration over the pending map. The one before must have been produced.
+  public func begin(iteration number: UInt32) {
+    lanesAtWork.store(rings.count, ordering: .relaxed)
+    iteration.store(number, ordering: .releasing)  // Pairs with the acquire in runLane: lanes see pending and the count.
+    iterationSpot.wake()
+  }
+
+  /// Stops all threads and waits for them. Connections are shut down unless `keepConnections`. May be called again.
+  public func stop(keepConnections: Bool = false) {
+    stopped.store(true, ordering: .relaxed)
+    wakeAll()
+    if !keepConnections { for connection in connections { connection.shutDown() } }
+    let running = threads.withLock { threads in
+      defer { threads = [] }
+      return threads
+    }
+    for thread in running { thread.join() }
+  }
+
+  private var isStopped: Bool { stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) }
+
+  private func wakeAll() {
+    iterationSpot.wake()
+    for spot in frameSpots { spot.wake() }
+    for ring in rings { ring.wakeProducer() }
+  }
+
+  private func attempt(_ body: () throws(LaneError) -> Void) {
+    do throws(LaneError) { try body() } catch {
+      let first = !failed.exchange(true, ordering: .relaxed)
+      wakeAll()
+      if first, !stopped.load(ordering: .relaxed) { onEvent(.failed(error)) }
+    }
+  }
+
+  /// The body of a lane's thread.
+  private func runLane(_ lane: Int) throws(LaneError) {
+    let assembler = try FrameAssembler(
+      lane: lane, memory: memory, codec: configuration.codec, ring: rings[lane], counters: counters[lane],
+      wantsDigests: configuration.wantsDigests, isStopped: { self.isStopped })
+    var last: UInt32 = 0
+    while true {
+      _ = iterationSpot.wait { self.iteration.load(ordering: .acquiring) != last || self.isStopped }
+      if isStopped { return }
+      last = iteration.load(ordering: .acquiring)
+      assembler.begin(iteration: last)
+      for block in memory.blocks.blocks.indices {
+        guard try take(block, lane: lane, into: assembler) else { return }
+      }
+      guard assembler.endIteration() else { return }
+      if configuration.wantsDigests {
+        digestSums.withLock { sums in
+          for (index, digest) in assembler.digests.enumerated() { sums[index].add(digest) }
+        }
+      }
+      if lanesAtWork.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { onEvent(.iterationProduced(last)) }
+    }
+  }
+
+  /// Takes the lane's pending pages of a block.
+  /// - Returns: false if the pipeline was stopped.
+  private func take(_ block: Int, lane: Int, into assembler: FrameAssembler) throws(LaneError) -> Bool {
+    let map = pending[block]
+    for stripe in assignment.stripes(ofLane: lane, block: block, spanCount: map.spanCount) {
+      var announced = false
+      for span in stripe..<min(stripe + PageGeometry.spansPerStripe, map.spanCount) {
+        let wanted = map.take(span: span)
+        guard wanted != 0 else { continue }
+        if !announced {
+          let next = stripe + assignment.laneCount * PageGeometry.spansPerStripe
+          if next < map.spanCount { memory.prefetch(block: block, span: next) }
+          announced = true
+        }
+        guard try assembler.add(block: block, span: span, wanted: wanted) else { return false }
+      }
+    }
+    return true
+  }
+
+  /// The sum over all lanes, now.
+  public var statistics: SendingStatistics {
+    var sum = SendingStatistics()
+    for lane in counters { sum.add(lane) }
+    return sum
+  }
+
+  /// Bytes that the data channels' sockets have taken.
+  public var sentByteCount: UInt64 { connections.reduce(0) { $0 + $1.sentByteCount } }
+
+  /// Each block's digest, once the iteration has been produced.
+  public var digests: [BlockDigest] { digestSums.withLock { $0 } }
+}
