@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+import HostSystem
+
+/// Everything that is known about a migration when it is over. `docs/OPERATIONS.md` documents the JSON.
+///
+/// Units are in the names: bytes are bytes, pages are 4096 bytes, seconds are seconds.
+public struct MigrationReport: Sendable, Codable {
+  /// Changes when a field changes its meaning or goes; new fields may appear without it.
+  public var schema = 1
+  public var role: Role
+  public var outcome: Phase
+  public var failure: Failure?
+  public var session: String
+  public var peer: String
+  public var blocks: [Block]
+  public var pages: Pages
+  public var bytes: Bytes
+  public var seconds: PhaseSeconds
+  public var codec: Codec
+  public var channels: Int
+  public var lanes: Int
+  public var resources: Resources
+
+  public enum Role: String, Sendable, Codable { case source, destination }
+
+  public struct Failure: Sendable, Codable {
+    public var code: UInt16
+    public var name: String
+    public var reason: String
+    public var fromPeer: Bool
+  }
+
+  public struct Block: Sendable, Codable {
+    public var name: String
+    public var guestPhysicalBase: UInt64
+    public var byteCount: UInt64
+    /// XXH3-based digest of the content in hexadecimal; nil if it was not computed.
+    public var digest: String?
+  }
+
+  public struct Pages: Sendable, Codable {
+    public var total: UInt64
+    /// Known to be zero without being read: holes of the image. The destination cannot tell.
+    public var notRead: UInt64
+    public var zero: UInt64
+    public var data: UInt64
+  }
+
+  public struct Bytes: Sendable, Codable {
+    public var guest: UInt64
+    /// What the sockets of all channels carried in the direction of the destination.
+    public var wire: UInt64
+    /// Guest bytes per second over the whole migration, and over the active phase.
+    public var guestPerSecond: Double
+    public var wirePerSecond: Double
+  }
+
+  public struct PhaseSeconds: Sendable, Codable {
+    public var setup: Double
+    public var reservation: Double
+    public var active: Double
+    public var switchover: Double
+    public var commit: Double
+
+    public var total: Double { setup + reservation + active + switchover + commit }
+  }
+
+  public struct Codec: Sendable, Codable {
+    public var name: String
+    public var library: String
+    /// Bytes of data pages given to the codec, and what it made of them. On the destination both are zero.
+    public var bytesIn: UInt64
+    public var bytesOut: UInt64
+    /// Data pages that travelled raw because their frame did not shrink.
+    public var bypassedPages: UInt64
+    public var seconds: Double
+  }
+
+  public struct Resources: Sendable, Codable {
+    /// Processor time of this process, user and system, all threads.
+    public var cpuSeconds: Double
+    public var peakResidentBytes: UInt64
+    /// Frame buffers, allocated once.
+    public var bufferBytes: UInt64
+    /// Lanes' time in reading guest memory (source) or writing it (destination).
+    public var memorySeconds: Double
+    /// Lanes' time waiting for a free slot: above zero, the link (or the destination) is the limit.
+    public var blockedSeconds: Double
+
+    static func current(bufferBytes: Int, memoryNanoseconds: UInt64, blockedNanoseconds: UInt64) -> Resources {
+      let usage = ProcessUsage.current()
+      return Resources(
+        cpuSeconds: Double(usage.cpuNanoseconds) / 1e9, peakResidentBytes: UInt64(usage.peakResidentByteCount),
+        bufferBytes: UInt64(bufferBytes), memorySeconds: Double(memoryNanoseconds) / 1e9,
+        blockedSeconds: Double(blockedNanoseconds) / 1e9)
+    }
+  }
+
+  /// Marks the report as that of a migration that did not complete.
+  public mutating func fail(_ failure: MigrationFailure, phase: Phase) {
+    outcome = phase
+    self.failure = Failure(
+      code: failure.code.rawValue, name: "\(failure.code)", reason: failure.reason, fromPeer: failure.isFromPeer)
+  }
+
+  /// Bytes of data pages per byte that travelled for them: zero pages are not counted as compression.
+  public var dataRatio: Double {
+    let raw = Double(pages.data) * 4096
+    return bytes.wire > 0 && raw > 0 ? raw / Double(bytes.wire) : 1
+  }
+}
+
+/// A moment of a running migration, for a display.
+public struct MigrationProgress: Sendable {
+  public var phase: Phase
+  public var peer: String
+  public var elapsedSeconds: Double
+  /// Pages of the whole guest, and those that need not be looked at (holes).
+  public var totalPages: UInt64
+  public var notReadPages: UInt64
+  public var zeroPages: UInt64
+  public var dataPages: UInt64
+  public var wireBytes: UInt64
+
+  /// Share of the pages that are dealt with, 0 to 1.
+  public var fraction: Double {
+    totalPages == 0 ? 0 : Double(min(totalPages, notReadPages + zeroPages + dataPages)) / Double(totalPages)
+  }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+import HostSystem
+import Synchronization
+
+/// A migration's phase and how long each one took. The session moves it, anyone reads.
+final class PhaseClock: Sendable {
+  private struct State {
+    var phase = Phase.setup
+    var enteredAt = HostClock.now()
+    var durations: [Phase: UInt64] = [:]
+  }
+
+  private let state = Mutex(State())
+  let startedAt = HostClock.now()
+
+  var phase: Phase { state.withLock { $0.phase } }
+
+  var elapsedNanoseconds: UInt64 { HostClock.now() - startedAt }
+
+  /// Moves on, if the table allows it.
+  @discardableResult func apply(_ event: PhaseEvent) -> Bool {
+    state.withLock { state in
+      guard let next = state.phase.next(after: event) else { return false }
+      let now = HostClock.now()
+      state.durations[state.phase, default: 0] += now - state.enteredAt
+      state.phase = next
+      state.enteredAt = now
+      return true
+    }
+  }
+
+  /// Forgets the time so far: a receiver's clock starts when a source comes.
+  func restart() { state.withLock { $0.enteredAt = HostClock.now() } }
+
+  /// Seconds spent in each phase so far, final ones left out.
+  var seconds: MigrationReport.PhaseSeconds {
+    let durations = state.withLock { state in
+      var all = state.durations
+      if !state.phase.isFinal { all[state.phase, default: 0] += HostClock.now() - state.enteredAt }
+      return all
+    }
+    func seconds(_ phase: Phase) -> Double { Double(durations[phase] ?? 0) / 1e9 }
+    return MigrationReport.PhaseSeconds(
+      setup: seconds(.setup), reservation: seconds(.reservation), active: seconds(.active),
+      switchover: seconds(.switchover), commit: seconds(.commit))
+  }
+}

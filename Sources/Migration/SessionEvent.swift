@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+import HostSystem
+import Lanes
+import Transport
+import Wire
+
+/// What a session's thread waits for: everything that happens arrives in one mailbox.
+enum SessionEvent: Sendable {
+  case message(ControlMessage)
+  /// The control channel has ended; nothing comes from it any more.
+  case controlEnded(MigrationFailure)
+  case sending(SendingPipeline.Event)
+  case receiving(ReceivingPipeline.Event)
+  case digested(DigestCheck.Outcome)
+  case visitor(Visitor)
+  case cancel(reason: String)
+}
+
+/// A session's rule for how long the peer may say nothing, and for whom to believe when several things break at once.
+struct SessionPatience {
+  /// Longest silence on the control channel while an answer is due.
+  let silence: Duration
+  /// How long to wait for the peer's own reason after a data channel broke: a peer that fails closes everything,
+  /// and its last words may come after the first broken pipe.
+  static let lastWords = Duration.seconds(1)
+}
+
+extension Mailbox<SessionEvent> {
+  /// The peer's own reason for what `failure` shows, if it gives one in time.
+  func lastWords(explaining failure: MigrationFailure, peer: String) -> MigrationFailure {
+    guard failure.code == .peerLost, !failure.isFromPeer else { return failure }
+    let deadline = HostClock.now() + SessionPatience.lastWords.nanoseconds
+    while HostClock.now() < deadline {
+      switch next(nanoseconds: Int64(deadline - min(deadline, HostClock.now()))) {
+      case .message(.error(let refusal)), .message(.reject(let refusal)): return MigrationFailure(refusal, peer: peer)
+      case .message(.cancel(let reason)): return .cancelled(byPeer: peer, reason: reason)
+      case .cancel(let reason): return MigrationFailure(.cancelled, reason)
+      case .controlEnded: return failure
+      case nil, .message, .sending, .receiving, .digested, .visitor: continue
+      }
+    }
+    return failure
+  }
+}
+
+extension MigrationFailure {
+  static func cancelled(byPeer peer: String, reason: String) -> MigrationFailure {
+    MigrationFailure(.cancelledByPeer, "\(peer) cancelled: \(printable(reason))", isFromPeer: true)
+  }
+
+  /// What to tell the peer about a failure on this side, or nil if the peer knows.
+  var farewell: ControlMessage? {
+    if isFromPeer { return nil }
+    if code == .cancelled { return .cancel(reason: reason) }
+    return .error(.init(code: code.rawValue, reason: reason))
+  }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import PageFerry
+
+/// An amount of bytes: `64MiB`.
+struct ByteAmount: ExpressibleByArgument {
+  let bytes: UInt64
+
+  init?(argument: String) {
+    guard let bytes = ByteCount.parse(argument) else { return nil }
+    self.bytes = bytes
+  }
+}
+
+/// Bytes per second, typed as bytes (`100MiB`) or as a link's bits (`1Gbit`, `500Mbit`).
+struct Bandwidth: ExpressibleByArgument {
+  let bytesPerSecond: UInt64
+
+  init?(argument: String) {
+    var text = argument.lowercased()
+    for suffix in ["/s", "ps"] where text.hasSuffix(suffix) { text = String(text.dropLast(2)) }
+    for (suffix, bits) in [("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3)] where text.hasSuffix(suffix) {
+      guard let value = Double(text.dropLast(4)), value > 0, value < 1e6 else { return nil }
+      bytesPerSecond = UInt64(value * bits / 8)
+      return
+    }
+    guard let bytes = ByteCount.parse(text), bytes > 0 else { return nil }
+    bytesPerSecond = bytes
+  }
+}
+
+/// Options that sender and receiver share.
+struct CommonOptions: ParsableArguments {
+  @Flag(help: "Print the final report as JSON on standard output (fields: docs/OPERATIONS.md).")
+  var json = false
+
+  @Flag(name: .shortAndLong, help: "Print nothing but errors and the final report.")
+  var quiet = false
+
+  @Option(help: ArgumentHelp("Seconds of silence after which the peer counts as lost.", valueName: "seconds"))
+  var deadPeer = 15
+
+  @Option(help: ArgumentHelp("Socket buffers; the kernel tunes them by itself without this.", valueName: "size"))
+  var socketBuffer: ByteAmount?
+
+  @Option(
+    help: ArgumentHelp("TCP congestion control (cubic, bbr …); the host's default without this.", valueName: "name"))
+  var congestion: String?
+
+  func validate() throws {
+    guard (2...3600).contains(deadPeer) else { throw ValidationError("--dead-peer takes 2 to 3600 seconds.") }
+    guard (socketBuffer?.bytes ?? 0) <= 1 << 30 else { throw ValidationError("--socket-buffer takes at most 1GiB.") }
+  }
+
+  var socketOptions: SocketOptions {
+    SocketOptions(
+      bufferByteCount: Int(socketBuffer?.bytes ?? 0), congestionControl: congestion, deadPeerSeconds: deadPeer)
+  }
+}

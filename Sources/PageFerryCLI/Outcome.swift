@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import Glibc
+import HostSystem
+import PageFerry
+import Synchronization
+
+/// Runs a session under signals and a display, prints its report, and ends the process with its exit code.
+enum Outcome {
+  private static let signalNumber = Atomic<CInt>(0)
+
+  /// - Parameters:
+  ///   - run: the session's blocking call.
+  ///   - cancel: asks it to end.
+  static func of(
+    _ options: CommonOptions, progress: @escaping @Sendable () -> MigrationProgress,
+    cancel: @escaping @Sendable (String) -> Void, run: () -> MigrationReport
+  ) throws {
+    onTermination(cancel)
+    let display = ProgressDisplay(reading: progress)
+    if !options.quiet { display.start() }
+    let report = run()
+    display.stop()
+    if options.json {
+      print(try ReportTable.json(report))
+    } else if report.failure == nil {
+      print(ReportTable.text(report))
+    }
+    if let failure = report.failure { throw exit(code: failure.code, reason: failure.reason, phase: report.outcome) }
+  }
+
+  /// A failure before there was a session: one line, and its exit code.
+  static func exit(_ failure: MigrationFailure) -> ExitCode {
+    exit(code: failure.code.rawValue, reason: failure.reason, phase: .failed)
+  }
+
+  private static func exit(code: UInt16, reason: String, phase: Phase) -> ExitCode {
+    Console.shared.print("pageferry: \(phase.rawValue): \(reason)")
+    let number = signalNumber.load(ordering: .relaxed)
+    if code == FailureCode.cancelled.rawValue, number != 0 { return ExitCode(128 + number) }
+    return ExitCode(CInt(code))
+  }
+
+  private static func onTermination(_ cancel: @escaping @Sendable (String) -> Void) {
+    SignalWatcher.start { number in
+      let first = signalNumber.exchange(number, ordering: .relaxed) == 0
+      // Whoever asks twice does not want to wait.
+      if !first { _exit(128 + number) }
+      let name = number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "SIGHUP"
+      cancel("cancelled by \(name)")
+    }
+  }
+}

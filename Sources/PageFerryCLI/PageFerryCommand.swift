@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import PageFerry
+
+/// The command `pageferry`.
+@main
+struct PageFerryCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "pageferry",
+    abstract: "Move the memory of a virtual machine to another host.",
+    discussion: """
+      Try it on one machine, in two terminals:
+
+        pageferry receive copy.raw --listen 127.0.0.1:4410
+        pageferry send guest.raw 127.0.0.1:4410
+
+      guest.raw is a raw RAM image: what QEMU's pmemsave or a memory-backend-file gives. The receiver writes
+      copy.raw.pageferry-partial and renames it to copy.raw only when a digest of every block agrees.
+
+      'pageferry doctor' tells what this host can do and what is missing. Exit codes: 'pageferry help exit-codes',
+      and docs/OPERATIONS.md.
+      """,
+    version: PageFerry.version,
+    subcommands: [SendCommand.self, ReceiveCommand.self, DoctorCommand.self, ExitCodesCommand.self])
+}
+
+/// The table of exit codes, from the same list that the engine uses.
+struct ExitCodesCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "exit-codes", abstract: "Print what each exit code means.")
+
+  func run() {
+    print("  0  completed")
+    for code in FailureCode.allCases where code != .cancelled {
+      print("\(code.rawValue < 10 ? "  " : " ")\(code.rawValue)  \(code.meaning)")
+    }
+    print(" 64  wrong options: see --help")
+    print("130  cancelled by SIGINT (Ctrl-C)")
+    print("143  cancelled by SIGTERM")
+  }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import HostSystem
+import PageFerry
+
+/// `pageferry send`.
+struct SendCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "send", abstract: "Send a raw RAM image to a waiting receiver.",
+    discussion: """
+      The image stays as it is. Holes of a sparse file are never read. Pages are classified (zero or data), data is
+      compressed up to 384 KiB at a time, and travels over several TCP connections.
+
+      Which codec? On links up to 1 Gbit/s zstd; on 10 Gbit/s lz4, or zstd with many cores; beyond that none.
+      """)
+
+  @Argument(help: "The raw RAM image: a file or a block device, a multiple of 4096 bytes.")
+  var image: String
+
+  @Argument(
+    help: ArgumentHelp("The receiver: host:port, [address]:port or unix:/path.", valueName: "receiver"),
+    transform: Endpoint.init(parsing:))
+  var receiver: Endpoint
+
+  @Option(
+    help: ArgumentHelp(
+      "JSON memory map, if the image holds several RAM blocks (docs/OPERATIONS.md).", valueName: "file"))
+  var map: String?
+
+  @Option(help: ArgumentHelp("none, lz4[:acceleration], zstd[:level] or deflate[:level].", valueName: "codec"))
+  var codec = "lz4"
+
+  @Option(help: ArgumentHelp("TCP connections for data, 1 to 64.", valueName: "n"))
+  var channels = 2
+
+  @Option(
+    help: ArgumentHelp(
+      "Worker threads; at least one per channel. Default: one per CPU, or per channel with 'none'.", valueName: "n"))
+  var workers: Int?
+
+  @Option(help: ArgumentHelp("Limit of all channels together, per second: 100MiB, 1Gbit.", valueName: "rate"))
+  var bandwidth: Bandwidth?
+
+  @Option(help: ArgumentHelp("How long to look for the receiver.", valueName: "seconds"))
+  var connectTimeout = 10
+
+  @Flag(help: "Do not compare a digest of every block before the commit.")
+  var noVerify = false
+
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    guard (1...64).contains(channels) else { throw ValidationError("--channels takes 1 to 64.") }
+    guard (1...256).contains(workers ?? 1) else { throw ValidationError("--workers takes 1 to 256.") }
+    guard (0...86400).contains(connectTimeout) else { throw ValidationError("--connect-timeout takes 0 to 86400 s.") }
+    do throws(CodecError) { _ = try CodecChoice(parsing: codec) } catch { throw ValidationError(error.description) }
+  }
+
+  func run() throws {
+    let source: ImageSource
+    do throws(GuestMemoryError) {
+      let memoryMap: MemoryMap?
+      if let map { memoryMap = try MemoryMap(path: map) } else { memoryMap = nil }
+      source = try ImageSource(path: image, map: memoryMap)
+    } catch { throw Outcome.exit(MigrationFailure(input: error)) }
+    let choice = try CodecChoice(parsing: codec)
+    let session = SourceSession(
+      memory: source,
+      configuration: .init(
+        endpoint: receiver, socketOptions: common.socketOptions, connectTimeout: .seconds(connectTimeout),
+        channelCount: channels, laneCount: workers ?? Self.defaultWorkers(choice, channels: channels), codec: choice,
+        bandwidthLimit: bandwidth?.bytesPerSecond ?? 0, verify: !noVerify, software: PageFerry.software))
+    try Outcome.of(common, progress: { session.progress }, cancel: { session.cancel($0) }, run: { session.run() })
+  }
+
+  /// Without a codec a lane is faster than its channel; with one, every CPU helps.
+  private static func defaultWorkers(_ codec: CodecChoice, channels: Int) -> Int {
+    codec == .none ? channels : min(256, max(channels, HostThread.allowedCPUs().count))
+  }
+}
