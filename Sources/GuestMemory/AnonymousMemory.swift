@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import CHostSystem
-import HostSystem
 public import PageKernels
 public import PageModel
 import SystemPackage
@@ -9,9 +7,9 @@ import SystemPackage
 ///
 /// First-touch faults are a receiver's largest cost (about 2 µs for a 4 KiB page, 0.4 µs a page with huge pages), so
 /// the range is advised huge, and a background thread can populate it ahead of the pages that arrive.
-@safe public final class AnonymousMemory: DestinationMemory, @unchecked Sendable {
+public final class AnonymousMemory: DestinationMemory {
   public let blocks: BlockTable
-  private let bases: [UnsafeMutableRawPointer]
+  private let ranges: [MappedRange]
   private let written: WrittenPages
   private let populator: Populator?
 
@@ -20,28 +18,24 @@ import SystemPackage
   ///   memory resident that the guest may never use.
   /// - Throws: ``GuestMemoryError/cannotReserve(byteCount:reason:)``.
   public init(blocks: BlockTable, populateAhead: Bool) throws(GuestMemoryError) {
-    var bases: [UnsafeMutableRawPointer] = unsafe []
+    var ranges: [MappedRange] = []
     for block in blocks.blocks {
-      guard let base = unsafe hs_map_anonymous(Int(block.byteCount)) else {
-        for unsafe(mapped, base) in unsafe zip(blocks.blocks, bases) {
-          _ = unsafe hs_unmap(base, Int(mapped.byteCount))
-        }
+      guard let range = MappedRange(byteCount: Int(block.byteCount)) else {
+        for range in ranges { range.unmap() }
         throw .cannotReserve(byteCount: blocks.byteCount, reason: "mmap: \(Errno.noMemory)")
       }
-      // Refused where the kernel was built without it: then pages are small, and that is all.
-      _ = unsafe hs_advise_huge_pages(base, Int(block.byteCount))
-      unsafe bases.append(base)
+      range.adviseHugePages()
+      ranges.append(range)
     }
     self.blocks = blocks
-    unsafe self.bases = bases
+    self.ranges = ranges
     written = WrittenPages(blocks)
-    let ranges = unsafe zip(blocks.blocks, bases).map { unsafe (base: $1, byteCount: Int($0.byteCount)) }
-    populator = unsafe populateAhead ? Populator(ranges) : nil
+    populator = populateAhead ? Populator(ranges) : nil
   }
 
   deinit {
     populator?.stop()
-    for unsafe(block, base) in unsafe zip(blocks.blocks, bases) { _ = unsafe hs_unmap(base, Int(block.byteCount)) }
+    for range in ranges { range.unmap() }
   }
 
   public func store(_ data: RawSpan, block: Int, span: Int, pages: PageMask) throws(GuestMemoryError) {
@@ -83,7 +77,7 @@ import SystemPackage
   }
 
   private func address(_ block: Int, _ span: Int, _ page: Int) -> UnsafeMutableRawPointer {
-    unsafe bases[block] + span * PageGeometry.spanByteCount + page * PageGeometry.pageByteCount
+    unsafe ranges[block].base + span * PageGeometry.spanByteCount + page * PageGeometry.pageByteCount
   }
 
   public var writtenByteCount: UInt64 { written.byteCount }

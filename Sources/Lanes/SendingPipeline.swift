@@ -119,7 +119,8 @@ public final class SendingPipeline: Sendable {
   /// Begins an iteration over the pending map. The one before must have been produced.
   public func begin(iteration number: UInt32) {
     lanesAtWork.store(rings.count, ordering: .relaxed)
-    iteration.store(number, ordering: .releasing)  // Pairs with the acquire in runLane: lanes see pending and the count.
+    // Releasing: pairs with the acquire in runLane, so that lanes see the pending map and the count above.
+    iteration.store(number, ordering: .releasing)
     iterationSpot.wake()
   }
 

@@ -14,11 +14,12 @@ struct PageFerryCommand: ParsableCommand {
         pageferry receive copy.raw --listen 127.0.0.1:4410
         pageferry send guest.raw 127.0.0.1:4410
 
-      guest.raw is a raw RAM image: what QEMU's pmemsave or a memory-backend-file gives. The receiver writes
-      copy.raw.pageferry-partial and renames it to copy.raw only when a digest of every block agrees.
+      guest.raw is a raw RAM image: what QEMU's pmemsave or a memory-backend-file gives. \
+      The receiver writes copy.raw.pageferry-partial, and renames it to copy.raw only when a digest of every block \
+      agrees.
 
-      'pageferry doctor' tells what this host can do and what is missing. Exit codes: 'pageferry help exit-codes',
-      and docs/OPERATIONS.md.
+      'pageferry doctor' tells what this host can do, and what is missing; 'pageferry exit-codes' what each exit \
+      code means. docs/OPERATIONS.md has the rest.
       """,
     version: PageFerry.version,
     subcommands: [SendCommand.self, ReceiveCommand.self, DoctorCommand.self, ExitCodesCommand.self])

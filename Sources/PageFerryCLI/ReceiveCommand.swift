@@ -9,9 +9,9 @@ struct ReceiveCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "receive", abstract: "Wait for a sender and take its guest's memory.",
     discussion: """
-      Takes one migration and ends. The image is written as <output>.pageferry-partial and gets its name only when
-      everything has arrived and a digest of every block agrees; if anything goes wrong, the partial file is removed
-      and the sender still has its own. Without --map, several RAM blocks are written one after the other, and their
+      Takes one migration and ends. The image is written as <output>.pageferry-partial and gets its name only when \
+      everything has arrived and a digest of every block agrees; if anything goes wrong, the partial file is removed \
+      and the sender still has its own. Without --map, several RAM blocks are written one after the other, and their \
       map is left in <output>.map.json.
       """)
 

@@ -8,8 +8,8 @@ struct SendCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "send", abstract: "Send a raw RAM image to a waiting receiver.",
     discussion: """
-      The image stays as it is. Holes of a sparse file are never read. Pages are classified (zero or data), data is
-      compressed up to 384 KiB at a time, and travels over several TCP connections.
+      The image stays as it is. Holes of a sparse file are never read. Pages are classified (zero or data), data \
+      is compressed up to 384 KiB at a time, and travels over several TCP connections.
 
       Which codec? On links up to 1 Gbit/s zstd; on 10 Gbit/s lz4, or zstd with many cores; beyond that none.
       """)

@@ -53,6 +53,23 @@ int hs_advise_will_need(int fd, int64_t offset, int64_t byte_count);
 // fsync(2) of a directory: makes a rename within it durable.
 int hs_sync_directory(const char *path);
 
+// Probes -------------------------------------------------------------------------------------------------
+
+// The features that userfaultfd(2) offers this process, as UFFDIO_API reports them; -errno if it is refused.
+int hs_probe_userfaultfd(uint64_t *features);
+// Bits of `features`, from Linux 6.7's headers (older ones lack them).
+#define HS_UFFD_FEATURE_WP_UNPOPULATED (UINT64_C(1) << 13)
+#define HS_UFFD_FEATURE_WP_ASYNC (UINT64_C(1) << 15)
+
+// Whether the PAGEMAP_SCAN ioctl (Linux 6.7) works on this process: 0, or -errno.
+int hs_probe_pagemap_scan(void);
+
+// MADV_POPULATE_WRITE on a fresh page: 0, or -errno.
+int hs_probe_populate_write(void);
+
+// The soft limit of locked memory in bytes; INT64_MAX for none.
+int64_t hs_memory_lock_limit(void);
+
 // Sockets ------------------------------------------------------------------------------------------------
 
 // TCP_NODELAY and keep-alive probes: first after idle_s, then every interval_s, `count` times; and
