@@ -42,10 +42,10 @@ let package = Package(
       name: "CNUMA", path: "CSupport/Libraries/CNUMA", pkgConfig: "numa", providers: [.apt(["libnuma-dev"])]),
 
     // Floor 0
-    .target(name: "CPageKernels", path: "CSupport/PageKernels", cSettings: c),
+    .target(name: "CPageKernels", dependencies: ["CXXHash"], path: "CSupport/PageKernels", cSettings: c),
     .target(name: "CHostSystem", path: "CSupport/System", cSettings: c),
     .target(name: "PageModel", swiftSettings: swift),
-    .target(name: "PageKernels", dependencies: ["CPageKernels", "CXXHash"], swiftSettings: swift),
+    .target(name: "PageKernels", dependencies: ["CPageKernels"], swiftSettings: swift),
     .target(name: "HostSystem", dependencies: ["CHostSystem", system], swiftSettings: swift),
 
     // Floor 1

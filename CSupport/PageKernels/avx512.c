@@ -2,6 +2,11 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw"))), apply_to = function)
+#define XXH_VECTOR XXH_AVX512
+#include "hash_body.h"
+#pragma clang attribute pop
+
 #define PK_TARGET __attribute__((target("avx512f,avx512bw")))
 #define PK_TABLE pk_avx512_table
 #define PK_VECTOR_BYTES 64

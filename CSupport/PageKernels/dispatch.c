@@ -63,6 +63,14 @@ size_t pk_snapshot_span(enum pk_tier tier, const void *span, uint64_t wanted, vo
   return table_of(tier)->snapshot_span(span, wanted, staging, zero_mask);
 }
 
+uint64_t pk_hash64(enum pk_tier tier, const void *bytes, size_t byte_count) {
+  return table_of(tier)->hash64(bytes, byte_count);
+}
+
+void pk_hash128(enum pk_tier tier, const void *bytes, size_t byte_count, uint64_t seed, uint64_t *low, uint64_t *high) {
+  table_of(tier)->hash128(bytes, byte_count, seed, low, high);
+}
+
 size_t pk_compact_pages(void *pages, size_t page_count, uint64_t keep) {
   uint8_t *bytes = pages;
   size_t kept = 0;

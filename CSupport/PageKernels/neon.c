@@ -2,6 +2,9 @@
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
+#define XXH_VECTOR XXH_NEON
+#include "hash_body.h"
+
 #define PK_TARGET
 #define PK_TABLE pk_neon_table
 #define PK_VECTOR_BYTES 16

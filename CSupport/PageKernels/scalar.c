@@ -2,6 +2,9 @@
 // The oracle, deliberately not the shared body: bytes and libc only, obviously right.
 #include "tier_table.h"
 
+#define XXH_VECTOR XXH_SCALAR
+#include "hash_body.h"
+
 #include <string.h>
 
 static bool page_is_zero(const void *page) {
@@ -40,4 +43,4 @@ static size_t snapshot_span(const void *span, uint64_t wanted, void *staging, ui
   return copied;
 }
 
-const struct pk_tier_table pk_scalar_table = {page_is_zero, zero_mask, snapshot_span};
+const struct pk_tier_table pk_scalar_table = {page_is_zero, zero_mask, snapshot_span, hash64, hash128};

@@ -2,6 +2,11 @@
 #if defined(__x86_64__)
 #include <emmintrin.h>
 
+#pragma clang attribute push(__attribute__((target("sse2"))), apply_to = function)
+#define XXH_VECTOR XXH_SSE2
+#include "hash_body.h"
+#pragma clang attribute pop
+
 #define PK_TARGET __attribute__((target("sse2")))
 #define PK_TABLE pk_sse2_table
 #define PK_VECTOR_BYTES 16

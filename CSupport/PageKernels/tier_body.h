@@ -7,6 +7,8 @@
 //   pk_vector          the register type, PK_VECTOR_BYTES wide (64 must be a multiple)
 //   pk_load(p) pk_store(p, v) pk_or(a, b) pk_any(v)
 //
+// and has hash64 and hash128 from hash_body.h.
+//
 // No include guard: one inclusion per translation unit by construction.
 
 #include "tier_table.h"
@@ -108,4 +110,4 @@ PK_TARGET static size_t snapshot_span(const void *span, uint64_t wanted, void *s
   return (size_t)(to - (uint8_t *)staging) / PK_PAGE_BYTES;
 }
 
-const struct pk_tier_table PK_TABLE = {page_is_zero, zero_mask, snapshot_span};
+const struct pk_tier_table PK_TABLE = {page_is_zero, zero_mask, snapshot_span, hash64, hash128};

@@ -9,6 +9,8 @@ struct pk_tier_table {
   bool (*page_is_zero)(const void *page);
   uint64_t (*zero_mask)(const void *span, uint64_t wanted);
   size_t (*snapshot_span)(const void *span, uint64_t wanted, void *staging, uint64_t *zero_mask);
+  uint64_t (*hash64)(const void *bytes, size_t byte_count);
+  void (*hash128)(const void *bytes, size_t byte_count, uint64_t seed, uint64_t *low, uint64_t *high);
 };
 
 extern const struct pk_tier_table pk_scalar_table;

@@ -34,8 +34,8 @@ int hs_tcp_set_congestion(int fd, const char *name) {
 }
 
 int hs_socket_set_buffers(int fd, int send_bytes, int receive_bytes) {
-  int result = set_int(fd, SOL_SOCKET, SO_SNDBUF, send_bytes);
-  return result == 0 ? set_int(fd, SOL_SOCKET, SO_RCVBUF, receive_bytes) : result;
+  int result = send_bytes == 0 ? 0 : set_int(fd, SOL_SOCKET, SO_SNDBUF, send_bytes);
+  return result == 0 && receive_bytes != 0 ? set_int(fd, SOL_SOCKET, SO_RCVBUF, receive_bytes) : result;
 }
 
 int hs_socket_set_timeout(int fd, int64_t timeout_ns) {

@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-import CXXHash
+import CPageKernels
 
 /// XXH3 hashes of page data (Collet, xxHash 0.8). Against accidents, not against an adversary.
 public enum PageHash {
   /// XXH3-64 of `bytes`.
-  public static func checksum(_ bytes: RawSpan) -> UInt64 {
+  public static func checksum(_ bytes: RawSpan, tier: KernelTier = .best) -> UInt64 {
     // SAFETY: the hash reads `count` bytes and keeps nothing.
-    unsafe bytes.withUnsafeBytes { unsafe XXH3_64bits($0.baseAddress, $0.count) }
+    unsafe bytes.withUnsafeBytes { unsafe pk_hash64(tier.raw, $0.baseAddress, $0.count) }
   }
 
   /// XXH3-64 of a control message's bytes.
   public static func checksum(_ bytes: [UInt8]) -> UInt64 {
     // SAFETY: as above.
-    unsafe bytes.withUnsafeBytes { unsafe XXH3_64bits($0.baseAddress, $0.count) }
+    unsafe bytes.withUnsafeBytes { unsafe pk_hash64(KernelTier.best.raw, $0.baseAddress, $0.count) }
   }
 
   /// XXH3-128 of one page under its page number.
-  static func numbered(_ page: RawSpan, number: UInt64) -> (low: UInt64, high: UInt64) {
+  static func numbered(_ page: RawSpan, number: UInt64, tier: KernelTier = .best) -> (low: UInt64, high: UInt64) {
+    var low: UInt64 = 0
+    var high: UInt64 = 0
     // SAFETY: as above.
-    let hash = unsafe page.withUnsafeBytes { unsafe XXH3_128bits_withSeed($0.baseAddress, $0.count, number) }
-    return (hash.low64, hash.high64)
+    unsafe page.withUnsafeBytes { unsafe pk_hash128(tier.raw, $0.baseAddress, $0.count, number, &low, &high) }
+    return (low, high)
   }
 }
 

@@ -32,7 +32,7 @@ public struct Dialer: Sendable {
         switch attempt(address, until: start + limitNanoseconds, isCancelled: isCancelled) {
         case .success(let descriptor):
           do throws(TransportError) {
-            try options.apply(to: descriptor, tcp: address.family != AF_UNIX)
+            try options.apply(to: descriptor, tcp: address.family != AF_UNIX, isLocal: address.isLocal)
           } catch {
             close(descriptor)
             throw error

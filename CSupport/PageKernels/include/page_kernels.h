@@ -50,6 +50,12 @@ uint64_t pk_zero_mask(enum pk_tier tier, const void *span, uint64_t wanted);
 // Each source byte is read once. What `staging` holds past the copied pages is unspecified.
 size_t pk_snapshot_span(enum pk_tier tier, const void *span, uint64_t wanted, void *staging, uint64_t *zero_mask);
 
+// XXH3-64 of `byte_count` bytes, without a seed (xxHash 0.8). Reads exactly those bytes; all tiers agree.
+uint64_t pk_hash64(enum pk_tier tier, const void *bytes, size_t byte_count);
+
+// XXH3-128 of `byte_count` bytes under `seed`: its low and high 64 bits.
+void pk_hash128(enum pk_tier tier, const void *bytes, size_t byte_count, uint64_t seed, uint64_t *low, uint64_t *high);
+
 // Drops pages from a packed run, in place: of `page_count` (at most 64) pages at `pages`, those whose bit is
 // set in `keep` move to the front, in order. Returns how many were kept. Reads and writes only those pages.
 size_t pk_compact_pages(void *pages, size_t page_count, uint64_t keep);

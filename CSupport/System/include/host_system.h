@@ -79,7 +79,7 @@ int hs_tcp_configure(int fd, int idle_s, int interval_s, int count, int user_tim
 // TCP_CONGESTION by name; -ENOENT: the kernel does not have it.
 int hs_tcp_set_congestion(int fd, const char *name);
 
-// SO_SNDBUF / SO_RCVBUF in bytes.
+// SO_SNDBUF / SO_RCVBUF in bytes; 0 leaves that one alone.
 int hs_socket_set_buffers(int fd, int send_bytes, int receive_bytes);
 
 // SO_RCVTIMEO and SO_SNDTIMEO; 0 means none.
