@@ -31,7 +31,7 @@ final class FrameAssembler {
   private var holdsSlot = false
   private var iteration: UInt32 = 0
   /// What the lane has read, per block, if digests are wanted.
-  private(set) var digests: [BlockDigest]
+  private var digests: [BlockDigest]
   private let wantsDigests: Bool
 
   init(
@@ -126,6 +126,12 @@ final class FrameAssembler {
     holdsSlot = ring.waitForSlot(isStopped: isStopped)
     counters.blockedNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
     return holdsSlot
+  }
+
+  /// The digests of what was read since this was last called, per block.
+  func takeDigests() -> [BlockDigest] {
+    defer { digests = Array(repeating: BlockDigest(), count: digests.count) }
+    return digests
   }
 
   /// Sends what has been collected and the lane's end-of-iteration mark.

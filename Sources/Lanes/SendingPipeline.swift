@@ -172,7 +172,7 @@ public final class SendingPipeline: Sendable {
       guard assembler.endIteration() else { return }
       if configuration.wantsDigests {
         digestSums.withLock { sums in
-          for (index, digest) in assembler.digests.enumerated() { sums[index].add(digest) }
+          for (index, digest) in assembler.takeDigests().enumerated() { sums[index].add(digest) }
         }
       }
       if lanesAtWork.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { onEvent(.iterationProduced(last)) }

@@ -22,6 +22,12 @@ final class ControlChannel: Sendable {
     if let failure { throw MigrationFailure(failure, with: peer) }
   }
 
+  /// Sends somebody away who cannot be served, with the reason.
+  func refuse(_ reason: String) {
+    try? send(.reject(.init(code: FailureCode.refused.rawValue, reason: reason)))
+    connection.shutDown()
+  }
+
   /// The next message. Lengths are checked before anything is allocated by them.
   func receive() throws(MigrationFailure) -> ControlMessage {
     let raw: [UInt8]
@@ -41,14 +47,16 @@ final class ControlChannel: Sendable {
     }
   }
 
-  /// Receives on a thread of its own until the connection ends, which is told last.
-  func startReceiving(
-    _ deliver: @escaping @Sendable (Result<ControlMessage, MigrationFailure>) -> Void
-  ) -> HostThread {
+  /// Receives into `events` on a thread of its own until the connection ends, which is told last.
+  func startReceiving(into events: Mailbox<SessionEvent>, vigil: Vigil) -> HostThread {
     HostThread(name: "pf-control") { [self] in
       while true {
-        do throws(MigrationFailure) { deliver(.success(try receive())) } catch {
-          deliver(.failure(error))
+        do throws(MigrationFailure) {
+          let message = try receive()
+          vigil.hear()
+          events.post(.message(message))
+        } catch {
+          events.post(.controlEnded(error))
           return
         }
       }

@@ -26,8 +26,10 @@ public final class DestinationSession: Sendable {
     public var expectedBlocks: BlockTable?
     /// Most guest memory to accept, in bytes.
     public var memoryLimit: UInt64
-    /// Longest silence of the source while it is due to speak (setup only; later the transport watches).
+    /// How long the source may take to open its data channels.
     public var setupTimeout: Duration
+    /// The longest silence of the source after that.
+    public var silenceLimit: Duration
     /// Threads that verify the digest.
     public var digestThreadCount: Int
     /// Program and version, for the peer's log.
@@ -35,19 +37,18 @@ public final class DestinationSession: Sendable {
 
     public init(
       waitLimit: Duration? = nil, expectedBlocks: BlockTable? = nil, memoryLimit: UInt64 = BlockTable.totalByteCountMax,
-      setupTimeout: Duration = .seconds(10), digestThreadCount: Int = 2, software: String
+      setupTimeout: Duration = .seconds(10), silenceLimit: Duration = .seconds(15), digestThreadCount: Int = 2,
+      software: String
     ) {
       self.waitLimit = waitLimit
       self.expectedBlocks = expectedBlocks
       self.memoryLimit = memoryLimit
       self.setupTimeout = setupTimeout
+      self.silenceLimit = silenceLimit
       self.digestThreadCount = max(1, digestThreadCount)
       self.software = software
     }
   }
-
-  /// How often the source hears how far the destination has come; also the heartbeat of the control channel.
-  private static let ackInterval = Duration.milliseconds(100)
 
   private let listener: Listener
   private let makeMemory: MemoryMaker
@@ -104,17 +105,12 @@ public final class DestinationSession: Sendable {
       }
       switch event {
       case .visitor(.source(let control, let hello)): return (control, hello)
-      case .visitor(.dataChannel(let channel, _)): Self.refuse(channel, "there is no session to attach to")
+      case .visitor(.dataChannel(let channel, _)): channel.refuse("there is no session to attach to")
       case .visitor(.refused(let failure)), .visitor(.listenerFailed(let failure)): throw failure
       case .cancel(let reason): throw MigrationFailure(.cancelled, reason)
       case .message, .controlEnded, .sending, .receiving, .digested: break
       }
     }
-  }
-
-  private static func refuse(_ channel: ControlChannel, _ reason: String) {
-    try? channel.send(.reject(.init(code: FailureCode.refused.rawValue, reason: reason)))
-    channel.connection.shutDown()
   }
 
   private func serve(
@@ -137,17 +133,13 @@ public final class DestinationSession: Sendable {
     try control.send(
       .accept(.init(version: WireLimits.versions.upperBound, token: token, software: configuration.software)))
     control.connection.setTimeout(nil)
-    let receiving = control.startReceiving { [events] result in
-      switch result {
-      case .success(let message): events.post(.message(message))
-      case .failure(let failure): events.post(.controlEnded(failure))
-      }
-    }
+    let vigil = Vigil(limit: configuration.silenceLimit)
+    let receiving = control.startReceiving(into: events, vigil: vigil)
     defer {
       control.connection.shutDown()
       receiving.join()
     }
-    return try take(hello, blocks: blocks, token: token, control)
+    return try take(hello, blocks: blocks, token: token, control, vigil)
   }
 
   /// Whether this receiver can serve what the source declares.
@@ -175,7 +167,8 @@ public final class DestinationSession: Sendable {
   // MARK: Migration
 
   private func take(
-    _ hello: ControlMessage.Hello, blocks: BlockTable, token: SessionIdentity, _ control: ControlChannel
+    _ hello: ControlMessage.Hello, blocks: BlockTable, token: SessionIdentity, _ control: ControlChannel,
+    _ vigil: Vigil
   ) throws(MigrationFailure) -> MigrationReport {
     var memory: (any DestinationMemory)?
     var pipeline: ReceivingPipeline?
@@ -194,11 +187,18 @@ public final class DestinationSession: Sendable {
       started.start()
       try control.send(.reserved)
       clock.apply(.reserved)
-      var tracker = IterationTracker(laneCount: hello.laneCount)
-      let final = try receive(started, &tracker, control)
+      var intake = Intake(
+        control: control, pipeline: started, memory: reserved, events: events, vigil: vigil, logger: logger,
+        laneCount: hello.laneCount)
+      let final = try intake.receiveIterations()
       clock.apply(.converged)
-      try verify(final, reserved, started, tracker, control)
-      try commit(reserved, started, tracker, control)
+      let digests = try intake.verify(final, threadCount: configuration.digestThreadCount)
+      live.withLock { $0.digests = digests }
+      try intake.awaitCommit()
+      clock.apply(.ready)
+      do throws(GuestMemoryError) { try reserved.complete() } catch { throw MigrationFailure(output: error) }
+      clock.apply(.resumed)
+      intake.sayResumed()
       return report(outcome: .completed)
     } catch {
       pipeline?.stop()
@@ -221,13 +221,13 @@ public final class DestinationSession: Sendable {
           .peerLost, "\(control.peer) opened \(channels.count { $0 != nil }) of its \(count) data channels in time")
       }
       guard case .visitor(.dataChannel(let visitor, let attach)) = event else {
-        try handleCommon(event, control)
+        try Intake.handleCommon(event, control: control, events: events, logger: logger)
         continue
       }
       let index = Int(attach.channel) - 1
       guard attach.token == token, channels.indices.contains(index), channels[index] == nil else {
         logger.warning("\(visitor.peer) tried to attach to a session that it does not belong to; dropped")
-        Self.refuse(visitor, "wrong token or channel")
+        visitor.refuse("wrong token or channel")
         continue
       }
       visitor.connection.setTimeout(nil)
@@ -235,130 +235,6 @@ public final class DestinationSession: Sendable {
       channels[index] = visitor.connection
     }
     return channels.compactMap { $0 }
-  }
-
-  /// Receives iterations until the source says that nothing more will come.
-  private func receive(
-    _ pipeline: ReceivingPipeline, _ tracker: inout IterationTracker, _ control: ControlChannel
-  ) throws(MigrationFailure) -> ControlMessage.Final {
-    while true {
-      switch try nextEvent(pipeline, tracker, control) {
-      case .message(.iterationBegin(let begin)): try tracker.begin(begin)
-      case .message(.iterationEnd(let end)):
-        try tracker.end(end, applied: pipeline.statistics)
-        if tracker.isComplete { try control.send(ack(pipeline, tracker)) }
-      case .message(.final(let final)):
-        guard tracker.isComplete else {
-          throw MigrationFailure(.protocolViolation, "\(control.peer) sent 'final' before an iteration was complete")
-        }
-        return final
-      case .receiving(.laneDone(_, _, let iteration)):
-        try tracker.laneDone(iteration, applied: pipeline.statistics)
-        if tracker.isComplete { try control.send(ack(pipeline, tracker)) }
-      case let event: try handleCommon(event, control)
-      }
-    }
-  }
-
-  /// Compares the digest of every block, and gets everything that can fail out of the way of the commit.
-  private func verify(
-    _ final: ControlMessage.Final, _ memory: any DestinationMemory, _ pipeline: ReceivingPipeline,
-    _ tracker: IterationTracker, _ control: ControlChannel
-  ) throws(MigrationFailure) {
-    if !final.digests.isEmpty {
-      let expected = final.digests.map { BlockDigest(low: $0.low, high: $0.high) }
-      let found = try digests(of: memory, pipeline, tracker, control)
-      guard expected.count == found.count else {
-        throw MigrationFailure(
-          .protocolViolation, "\(control.peer) sent \(expected.count) digests for \(found.count) blocks")
-      }
-      for (block, pair) in zip(memory.blocks.blocks, zip(expected, found)) where pair.0 != pair.1 {
-        throw MigrationFailure(
-          .digestMismatch, "RAM block '\(block.name)' differs: digest \(pair.1), the source has \(pair.0)")
-      }
-      live.withLock { $0.digests = found }
-    }
-    do throws(GuestMemoryError) { try memory.prepareToComplete() } catch { throw MigrationFailure(output: error) }
-  }
-
-  private func digests(
-    of memory: any DestinationMemory, _ pipeline: ReceivingPipeline, _ tracker: IterationTracker,
-    _ control: ControlChannel
-  ) throws(MigrationFailure) -> [BlockDigest] {
-    let check = DigestCheck(memory: memory, threadCount: configuration.digestThreadCount)
-    check.start { [events] in events.post(.digested($0)) }
-    defer { check.stop() }
-    while true {
-      switch try nextEvent(pipeline, tracker, control) {
-      case .digested(.success(let found)): return found
-      case .digested(.failure(let error)): throw MigrationFailure(output: error)
-      case let event: try handleCommon(event, control)
-      }
-    }
-  }
-
-  private func commit(
-    _ memory: any DestinationMemory, _ pipeline: ReceivingPipeline, _ tracker: IterationTracker,
-    _ control: ControlChannel
-  ) throws(MigrationFailure) {
-    try control.send(.ready)
-    while true {
-      let event = try nextEvent(pipeline, tracker, control)
-      if case .message(.commit) = event { break }
-      try handleCommon(event, control)
-    }
-    clock.apply(.ready)
-    do throws(GuestMemoryError) { try memory.complete() } catch { throw MigrationFailure(output: error) }
-    clock.apply(.resumed)
-    // From here on the guest is here, whether or not the source hears of it.
-    try? control.send(.resumed)
-    control.connection.finishSending()
-    drain()
-  }
-
-  /// Lets the source close first, so that the last message is not lost to a reset.
-  private func drain() {
-    let deadline = HostClock.now() + SessionPatience.lastWords.nanoseconds
-    while HostClock.now() < deadline {
-      guard let event = events.next(nanoseconds: Int64(clamping: deadline - min(deadline, HostClock.now()))) else {
-        return
-      }
-      if case .controlEnded = event { return }
-    }
-  }
-
-  /// The next event; meanwhile the source hears from us every 100 ms.
-  private func nextEvent(
-    _ pipeline: ReceivingPipeline, _ tracker: IterationTracker, _ control: ControlChannel
-  ) throws(MigrationFailure) -> SessionEvent {
-    while true {
-      if let event = events.next(nanoseconds: Int64(Self.ackInterval.nanoseconds)) { return event }
-      try control.send(ack(pipeline, tracker))
-    }
-  }
-
-  private func ack(_ pipeline: ReceivingPipeline, _ tracker: IterationTracker) -> ControlMessage {
-    .ack(.init(completedIteration: tracker.completed, appliedFrameCounts: pipeline.appliedFrameCounts))
-  }
-
-  /// Events that mean the same in every phase.
-  private func handleCommon(_ event: SessionEvent, _ control: ControlChannel) throws(MigrationFailure) {
-    switch event {
-    case .message(.error(let refusal)): throw MigrationFailure(refusal, peer: control.peer)
-    case .message(.cancel(let reason)): throw .cancelled(byPeer: control.peer, reason: reason)
-    case .message: throw MigrationFailure(.protocolViolation, "\(control.peer) sent a control message out of turn")
-    case .controlEnded(let failure): throw failure
-    case .receiving(.failed(let error)):
-      let failure = MigrationFailure(error, with: control.peer, memory: MigrationFailure.init(output:))
-      throw events.lastWords(explaining: failure, peer: control.peer)
-    case .receiving(.laneDone): break
-    case .cancel(let reason): throw MigrationFailure(.cancelled, reason)
-    case .visitor(.source(let visitor, _)), .visitor(.dataChannel(let visitor, _)):
-      logger.warning("\(visitor.peer) came while a migration is under way; refused")
-      Self.refuse(visitor, "this receiver is busy with another migration")
-    case .visitor(.refused), .visitor(.listenerFailed): break
-    case .digested, .sending: break
-    }
   }
 
   // MARK: The end

@@ -16,10 +16,11 @@ enum SessionEvent: Sendable {
   case cancel(reason: String)
 }
 
-/// A session's rule for how long the peer may say nothing, and for whom to believe when several things break at once.
-struct SessionPatience {
-  /// Longest silence on the control channel while an answer is due.
-  let silence: Duration
+/// How long sessions wait for what.
+enum SessionPatience {
+  /// How often the destination says how far it has come, and the source that it is alive.
+  static let ackInterval = Duration.milliseconds(100)
+  static let heartbeatInterval = Duration.seconds(1)
   /// How long to wait for the peer's own reason after a data channel broke: a peer that fails closes everything,
   /// and its last words may come after the first broken pipe.
   static let lastWords = Duration.seconds(1)

@@ -86,17 +86,13 @@ public final class SourceSession: Sendable {
   public func run() -> MigrationReport {
     do throws(MigrationFailure) {
       let control = try setUp()
-      let receiving = control.startReceiving { [events] result in
-        switch result {
-        case .success(let message): events.post(.message(message))
-        case .failure(let failure): events.post(.controlEnded(failure))
-        }
-      }
+      let vigil = Vigil(limit: .seconds(configuration.socketOptions.deadPeerSeconds))
+      let receiving = control.startReceiving(into: events, vigil: vigil)
       defer {
         control.connection.shutDown()
         receiving.join()
       }
-      return try migrate(control)
+      return try migrate(control, vigil)
     } catch {
       return end(error, control: nil)
     }
@@ -175,15 +171,15 @@ public final class SourceSession: Sendable {
 
   // MARK: Migration
 
-  private func migrate(_ control: ControlChannel) throws(MigrationFailure) -> MigrationReport {
+  private func migrate(_ control: ControlChannel, _ vigil: Vigil) throws(MigrationFailure) -> MigrationReport {
     do throws(MigrationFailure) {
-      try wait(for: .reserved, from: control)
+      try wait(for: .reserved, from: control, vigil)
       clock.apply(.reserved)
       let pipeline = try makePipeline()
       defer { pipeline.stop(keepConnections: true) }
-      try iterate(pipeline, control)
+      try iterate(pipeline, control, vigil)
       clock.apply(.converged)
-      try switchOver(pipeline, control)
+      try switchOver(pipeline, control, vigil)
       return report(.completed)
     } catch {
       return end(error, control: control)
@@ -223,49 +219,62 @@ public final class SourceSession: Sendable {
   }
 
   /// A still image takes one iteration: the bulk stage.
-  private func iterate(_ pipeline: SendingPipeline, _ control: ControlChannel) throws(MigrationFailure) {
+  private func iterate(
+    _ pipeline: SendingPipeline, _ control: ControlChannel, _ vigil: Vigil
+  ) throws(MigrationFailure) {
     let toSend = UInt64(memory.blocks.pageCount) - live.withLock { $0.notReadPages }
     try control.send(.iterationBegin(.init(iteration: 1, pageCount: toSend)))
     pipeline.begin(iteration: 1)
-    try wait(control) { event in
+    try wait(control, vigil) { event in
       if case .sending(.iterationProduced(1)) = event { true } else { false }
     }
     let sent = pipeline.statistics
     try control.send(
       .iterationEnd(
         .init(iteration: 1, zeroPageCount: sent.zeroPages, dataPageCount: sent.dataPages, deltaPageCount: 0)))
-    try wait(control) { event in
+    try wait(control, vigil) { event in
       if case .message(.ack(let ack)) = event { ack.completedIteration == 1 } else { false }
     }
   }
 
-  private func switchOver(_ pipeline: SendingPipeline, _ control: ControlChannel) throws(MigrationFailure) {
+  private func switchOver(
+    _ pipeline: SendingPipeline, _ control: ControlChannel, _ vigil: Vigil
+  ) throws(MigrationFailure) {
     do throws(GuestMemoryError) { try memory.checkUnchanged() } catch { throw MigrationFailure(input: error) }
     let digests =
       configuration.verify
       ? pipeline.digests.map { ControlMessage.DigestWords(low: $0.low, high: $0.high) } : []
     try control.send(.final(.init(guestState: [], digests: digests)))
-    try wait(for: .ready, from: control)
+    try wait(for: .ready, from: control, vigil)
     // The point of no return: what follows cannot be cancelled, and a loss leaves the outcome unknown.
     clock.apply(.ready)
     try control.send(.commit)
-    try wait(for: .resumed, from: control)
+    try wait(for: .resumed, from: control, vigil)
     clock.apply(.resumed)
   }
 
-  private func wait(for expected: ControlMessage, from control: ControlChannel) throws(MigrationFailure) {
-    try wait(control) { event in
+  private func wait(
+    for expected: ControlMessage, from control: ControlChannel, _ vigil: Vigil
+  ) throws(MigrationFailure) {
+    try wait(control, vigil) { event in
       if case .message(expected) = event { true } else { false }
     }
   }
 
-  /// Handles events until `isExpected` says yes to one.
-  private func wait(_ control: ControlChannel, until isExpected: (SessionEvent) -> Bool) throws(MigrationFailure) {
-    let silence = Duration.seconds(configuration.socketOptions.deadPeerSeconds)
+  /// Handles events until `isExpected` says yes to one; meanwhile the destination hears from us every second.
+  private func wait(
+    _ control: ControlChannel, _ vigil: Vigil, until isExpected: (SessionEvent) -> Bool
+  ) throws(MigrationFailure) {
+    let interval = SessionPatience.heartbeatInterval.nanoseconds
+    var nextHeartbeat = HostClock.now() + interval
     while true {
-      guard let event = events.next(nanoseconds: Int64(clamping: silence.nanoseconds)) else {
-        throw MigrationFailure(.peerLost, "\(control.peer) has said nothing for \(silence.components.seconds) s")
+      let now = HostClock.now()
+      if now >= nextHeartbeat {
+        try vigil.check(peer: control.peer)
+        try control.send(.heartbeat)
+        nextHeartbeat = now + interval
       }
+      guard let event = events.next(nanoseconds: Int64(clamping: nextHeartbeat - now)) else { continue }
       if isExpected(event) { return }
       switch event {
       case .message(.ack), .sending(.iterationProduced): break

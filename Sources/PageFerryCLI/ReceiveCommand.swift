@@ -77,7 +77,8 @@ struct ReceiveCommand: ParsableCommand {
       configuration: .init(
         waitLimit: wait.map { .seconds($0) }, expectedBlocks: memoryMap?.blocks,
         memoryLimit: memoryLimit?.bytes ?? BlockTable.totalByteCountMax,
-        digestThreadCount: min(8, HostThread.allowedCPUs().count), software: PageFerry.software),
+        silenceLimit: .seconds(common.deadPeer), digestThreadCount: min(8, HostThread.allowedCPUs().count),
+        software: PageFerry.software),
       logger: logger,
       makeMemory: { [output, discard, populate] (blocks) throws(GuestMemoryError) in
         if discard { return try Self.anonymousMemory(blocks, populate: populate) }

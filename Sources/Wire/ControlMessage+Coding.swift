@@ -48,7 +48,7 @@ extension ControlMessage {
   private enum Kind: UInt16 {
     case hello = 1
     case accept, reject, attach, attached, reserved, iterationBegin, iterationEnd, ack, final, ready, commit, resumed
-    case cancel, error
+    case cancel, error, heartbeat
   }
 
   /// Header and body, ready to send.
@@ -108,6 +108,7 @@ extension ControlMessage {
     case .error(let refusal):
       body.put(refusal)
       return .error
+    case .heartbeat: return .heartbeat
     }
   }
 
@@ -159,6 +160,7 @@ extension ControlMessage {
     case .resumed: return .resumed
     case .cancel: return .cancel(reason: try reader.getText())
     case .error: return .error(try reader.getRefusal())
+    case .heartbeat: return .heartbeat
     }
   }
 }

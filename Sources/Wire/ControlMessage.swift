@@ -36,6 +36,8 @@ public enum ControlMessage: Equatable, Sendable {
   case resumed
   case cancel(reason: String)
   case error(Refusal)
+  /// The source is alive: sent every second when it has nothing else to say. The destination's sign of life is `ack`.
+  case heartbeat
 
   /// The source's first words.
   public struct Hello: Equatable, Sendable {

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+import GuestMemory
+import HostSystem
+import Lanes
+import Logging
+import PageKernels
+import PageModel
+import Transport
+import Wire
+
+/// A destination's part of a migration from the first page to the commit.
+///
+/// Handles what arrives in the session's mailbox, and lets the source hear from it every 100 ms meanwhile. Belongs to
+/// the session's thread.
+struct Intake {
+  private let control: ControlChannel
+  private let pipeline: ReceivingPipeline
+  private let memory: any DestinationMemory
+  private let events: Mailbox<SessionEvent>
+  private let vigil: Vigil
+  private let logger: Logger
+  private var tracker: IterationTracker
+
+  init(
+    control: ControlChannel, pipeline: ReceivingPipeline, memory: any DestinationMemory,
+    events: Mailbox<SessionEvent>, vigil: Vigil, logger: Logger, laneCount: Int
+  ) {
+    self.control = control
+    self.pipeline = pipeline
+    self.memory = memory
+    self.events = events
+    self.vigil = vigil
+    self.logger = logger
+    tracker = IterationTracker(laneCount: laneCount)
+  }
+
+  /// Receives iterations until the source says that nothing more will come.
+  mutating func receiveIterations() throws(MigrationFailure) -> ControlMessage.Final {
+    while true {
+      switch try nextEvent() {
+      case .message(.iterationBegin(let begin)): try tracker.begin(begin)
+      case .message(.iterationEnd(let end)):
+        try tracker.end(end, applied: pipeline.statistics)
+        if tracker.isComplete { try sendAck() }
+      case .message(.final(let final)):
+        guard tracker.isComplete else {
+          throw MigrationFailure(.protocolViolation, "\(control.peer) sent 'final' before an iteration was complete")
+        }
+        return final
+      case .receiving(.laneDone(_, _, let iteration)):
+        try tracker.laneDone(iteration, applied: pipeline.statistics)
+        if tracker.isComplete { try sendAck() }
+      case let event: try handleCommon(event)
+      }
+    }
+  }
+
+  /// Compares the digest of every block, and gets everything that can fail out of the way of the commit.
+  /// - Returns: the digests, or nil if the source did not send any.
+  func verify(_ final: ControlMessage.Final, threadCount: Int) throws(MigrationFailure) -> [BlockDigest]? {
+    var found: [BlockDigest]?
+    if !final.digests.isEmpty {
+      let expected = final.digests.map { BlockDigest(low: $0.low, high: $0.high) }
+      let digests = try computeDigests(threadCount)
+      guard expected.count == digests.count else {
+        throw MigrationFailure(
+          .protocolViolation, "\(control.peer) sent \(expected.count) digests for \(digests.count) blocks")
+      }
+      for (block, pair) in zip(memory.blocks.blocks, zip(expected, digests)) where pair.0 != pair.1 {
+        throw MigrationFailure(
+          .digestMismatch, "RAM block '\(block.name)' differs: digest \(pair.1), the source has \(pair.0)")
+      }
+      found = digests
+    }
+    do throws(GuestMemoryError) { try memory.prepareToComplete() } catch { throw MigrationFailure(output: error) }
+    return found
+  }
+
+  private func computeDigests(_ threadCount: Int) throws(MigrationFailure) -> [BlockDigest] {
+    let check = DigestCheck(memory: memory, threadCount: threadCount)
+    check.start { [events] in events.post(.digested($0)) }
+    defer { check.stop() }
+    while true {
+      switch try nextEvent() {
+      case .digested(.success(let found)): return found
+      case .digested(.failure(let error)): throw MigrationFailure(output: error)
+      case let event: try handleCommon(event)
+      }
+    }
+  }
+
+  /// Tells the source that it may let go, and waits until it has.
+  func awaitCommit() throws(MigrationFailure) {
+    try control.send(.ready)
+    while true {
+      let event = try nextEvent()
+      if case .message(.commit) = event { return }
+      try handleCommon(event)
+    }
+  }
+
+  /// Tells the source that the guest is here; from now on it is, whether or not the source hears of it. Then lets the
+  /// source close first, so that the last message is not lost to a reset.
+  func sayResumed() {
+    try? control.send(.resumed)
+    control.connection.finishSending()
+    let deadline = HostClock.now() + SessionPatience.lastWords.nanoseconds
+    while HostClock.now() < deadline {
+      guard let event = events.next(nanoseconds: Int64(clamping: deadline - min(deadline, HostClock.now()))) else {
+        return
+      }
+      if case .controlEnded = event { return }
+    }
+  }
+
+  private func nextEvent() throws(MigrationFailure) -> SessionEvent {
+    while true {
+      if let event = events.next(nanoseconds: Int64(SessionPatience.ackInterval.nanoseconds)) { return event }
+      try vigil.check(peer: control.peer)
+      try sendAck()
+    }
+  }
+
+  private func sendAck() throws(MigrationFailure) {
+    try control.send(
+      .ack(.init(completedIteration: tracker.completed, appliedFrameCounts: pipeline.appliedFrameCounts)))
+  }
+
+  private func handleCommon(_ event: SessionEvent) throws(MigrationFailure) {
+    try Self.handleCommon(event, control: control, events: events, logger: logger)
+  }
+
+  /// Events that mean the same in every phase.
+  static func handleCommon(
+    _ event: SessionEvent, control: ControlChannel, events: Mailbox<SessionEvent>, logger: Logger
+  ) throws(MigrationFailure) {
+    switch event {
+    case .message(.heartbeat): break
+    case .message(.error(let refusal)): throw MigrationFailure(refusal, peer: control.peer)
+    case .message(.cancel(let reason)): throw .cancelled(byPeer: control.peer, reason: reason)
+    case .message: throw MigrationFailure(.protocolViolation, "\(control.peer) sent a control message out of turn")
+    case .controlEnded(let failure): throw failure
+    case .receiving(.failed(let error)):
+      let failure = MigrationFailure(error, with: control.peer, memory: MigrationFailure.init(output:))
+      throw events.lastWords(explaining: failure, peer: control.peer)
+    case .receiving(.laneDone): break
+    case .cancel(let reason): throw MigrationFailure(.cancelled, reason)
+    case .visitor(.source(let visitor, _)), .visitor(.dataChannel(let visitor, _)):
+      logger.warning("\(visitor.peer) came while a migration is under way; refused")
+      visitor.refuse("this receiver is busy with another migration")
+    case .visitor(.refused), .visitor(.listenerFailed): break
+    case .digested, .sending: break
+    }
+  }
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+import HostSystem
+import Synchronization
+
+/// Watches that a peer is heard from. TCP notices a dead host or link; this notices a process that hangs.
+final class Vigil: Sendable {
+  private let heardAt = Atomic<UInt64>(HostClock.now())
+  private let limit: Duration
+
+  /// - Parameter limit: the longest silence to bear.
+  init(limit: Duration) { self.limit = limit }
+
+  /// Something came from the peer; any thread.
+  func hear() { heardAt.store(HostClock.now(), ordering: .relaxed) }
+
+  /// Throws once the peer has been silent for too long.
+  func check(peer: String) throws(MigrationFailure) {
+    let silence = HostClock.now() - min(HostClock.now(), heardAt.load(ordering: .relaxed))
+    guard silence > limit.nanoseconds else { return }
+    throw MigrationFailure(.peerLost, "\(peer) has said nothing for \(silence / 1_000_000_000) s (--dead-peer)")
+  }
+}

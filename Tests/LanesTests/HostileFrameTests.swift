@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+import GuestMemory
+import Lanes
+import PageCodecs
+import PageKernels
+import PageModel
+import TestSupport
+import Testing
+import Transport
+import Wire
+
+/// Frames that a receiver must refuse before it writes anything.
+@Suite struct HostileFrameTests {
+  /// A frame with one record and raw data, to be spoiled.
+  static func frame(
+    record: SpanRecord, data: [UInt8], codec: UInt8 = 0, flags: FrameFlags = [], decoded: Int? = nil,
+    sequence: UInt64 = 0
+  ) -> [UInt8] {
+    var body = [UInt8](repeating: 0, count: SpanRecord.byteCount)
+    body.withMutableRawSpan { record.encode(into: &$0) }
+    body += data
+    let header = FrameHeader(
+      type: .pages, codec: codec, flags: flags, sequence: sequence, iteration: 1, recordCount: 1,
+      dataByteCount: data.count, dataDecodedByteCount: decoded ?? data.count, lane: 0,
+      bodyChecksum: PageHash.checksum(body))
+    var encoded = [UInt8](repeating: 0, count: FrameHeader.byteCount)
+    encoded.withMutableRawSpan { header.encode(into: &$0) }
+    return encoded + body
+  }
+
+  static let page = [UInt8](repeating: 7, count: 4096)
+  static let good = SpanRecord.span(block: 0, index: 0, zero: 0, data: 1, delta: 0)
+
+  /// What a receiver of one 70-page block says to `bytes`.
+  private func refusal(of bytes: [UInt8]) throws -> LaneError {
+    let blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 70 * 4096)])
+    let harness = try PipelineHarness(channelCount: 1)
+    let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
+    let receiver = harness.receiver(memory, codecs: [.lz4])
+    receiver.start()
+    try harness.near[0].send(bytes)
+    harness.near[0].finishSending()
+    let error = try harness.awaitFailure()
+    receiver.stop()
+    #expect(memory.writtenByteCount == 0, "something was written")
+    return error
+  }
+
+  @Test("A good frame is applied: the harness can tell the difference")
+  func goodFrame() throws {
+    let blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 70 * 4096)])
+    let harness = try PipelineHarness(channelCount: 1)
+    let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
+    let receiver = harness.receiver(memory, codecs: [])
+    receiver.start()
+    try harness.near[0].send(Self.frame(record: Self.good, data: Self.page))
+    harness.near[0].finishSending()
+    #expect(try harness.awaitFailure() == .transport(channel: 1, .closedByPeer))
+    receiver.stop()
+    #expect(memory.writtenByteCount == 4096)
+  }
+
+  @Test("Random bytes are not a frame")
+  func strangers() throws {
+    let error = try refusal(of: Array("GET / HTTP/1.1\r\nHost: x\r\n\r\n".utf8) + [UInt8](repeating: 0, count: 100))
+    guard case .wire(1, .foreignMagic) = error else {
+      Issue.record("\(error)")
+      return
+    }
+  }
+
+  @Test("A flipped bit anywhere in a frame is noticed", arguments: [5, 17, 33, 61, 70, 100, 4000])
+  func flippedBit(offset: Int) throws {
+    var bytes = Self.frame(record: Self.good, data: Self.page)
+    bytes[offset] ^= 0x10
+    let error = try refusal(of: bytes)
+    #expect(error == .wire(channel: 1, offset < 64 ? .headerCorrupt : .bodyCorrupt))
+  }
+
+  @Test("A frame out of sequence is refused")
+  func outOfSequence() throws {
+    let error = try refusal(of: Self.frame(record: Self.good, data: Self.page, sequence: 3))
+    #expect(error == .wire(channel: 1, .sequenceBroken(found: 3, expected: 0)))
+  }
+
+  @Test("Pages outside the guest's memory are refused")
+  func outside() throws {
+    let past = SpanRecord.span(block: 0, index: 1, zero: 0, data: 1 << 6, delta: 0)
+    #expect(
+      try refusal(of: Self.frame(record: past, data: Self.page))
+        == .wire(channel: 1, .pageOutsideBlock(block: 0, span: 1)))
+    let noSpan = SpanRecord.span(block: 0, index: 2, zero: 0, data: 1, delta: 0)
+    #expect(
+      try refusal(of: Self.frame(record: noSpan, data: Self.page))
+        == .wire(channel: 1, .spanOutsideBlock(block: 0, span: 2, spanCount: 2)))
+    let noBlock = SpanRecord.span(block: 1, index: 0, zero: 0, data: 1, delta: 0)
+    #expect(
+      try refusal(of: Self.frame(record: noBlock, data: Self.page))
+        == .wire(channel: 1, .blockUnknown(found: 1, blockCount: 1)))
+    let long = SpanRecord.zeroRun(block: 0, index: 1, count: 2)
+    #expect(
+      try refusal(of: Self.frame(record: long, data: []))
+        == .wire(channel: 1, .spanOutsideBlock(block: 0, span: 2, spanCount: 2)))
+  }
+
+  @Test("Less or more data than the records say is refused")
+  func wrongAmount() throws {
+    #expect(
+      try refusal(of: Self.frame(record: Self.good, data: Self.page + Self.page))
+        == .wire(channel: 1, .lengthMismatch(what: "a frame's decoded data", found: 8192, expected: 4096)))
+  }
+
+  @Test("A codec that the session did not agree on is refused")
+  func strangeCodec() throws {
+    let error = try refusal(
+      of: Self.frame(
+        record: Self.good, data: [1, 2, 3], codec: CodecTag.zstd.rawValue, flags: .dataEncoded, decoded: 4096))
+    #expect(error == .codecNotAgreed(channel: 1, tag: CodecTag.zstd.rawValue))
+  }
+
+  @Test("Data that does not decode is refused")
+  func undecodable() throws {
+    let error = try refusal(
+      of: Self.frame(
+        record: Self.good, data: [1, 2, 3], codec: CodecTag.lz4.rawValue, flags: .dataEncoded, decoded: 4096))
+    #expect(error == .codec(.corrupt(codec: "lz4", expected: 4096)))
+  }
+}

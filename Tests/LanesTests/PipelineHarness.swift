@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+import GuestMemory
+import HostSystem
+import Lanes
+import PageCodecs
+import PageKernels
+import PageModel
+import TestSupport
+import Testing
+import Transport
+
+/// Guest memory in an array, for lanes to read.
+final class ArraySource: SourceMemory {
+  let blocks: BlockTable
+  private let contents: [[UInt8]]
+
+  init(_ contents: [[UInt8]]) throws {
+    self.contents = contents
+    var base: UInt64 = 0
+    blocks = try BlockTable(
+      contents.enumerated().map { index, bytes in
+        defer { base += UInt64(bytes.count) + 4096 }
+        return RAMBlock(name: "block\(index)", guestPhysicalBase: base, byteCount: UInt64(bytes.count))
+      })
+  }
+
+  func snapshot(
+    block: Int, span: Int, wanted: PageMask, into staging: inout MutableRawSpan
+  ) throws(GuestMemoryError) -> Snapshot.Result {
+    let start = span * PageGeometry.spanByteCount
+    let end = min(start + PageGeometry.spanByteCount, contents[block].count)
+    return contents[block].withRawSpan { whole in
+      Snapshot.take(span: whole.extracting(start..<end), wanted: wanted, into: &staging)
+    }
+  }
+
+  func presentPages(block: Int) throws(GuestMemoryError) -> SpanMap {
+    let map = SpanMap(block: blocks.blocks[block])
+    map.insert(pages: 0..<blocks.blocks[block].pageCount)
+    return map
+  }
+
+  func checkUnchanged() throws(GuestMemoryError) {}
+
+  var digests: [BlockDigest] {
+    contents.map { bytes in
+      var digest = BlockDigest()
+      for page in 0..<bytes.count / 4096 {
+        let content = Array(bytes[page * 4096..<(page + 1) * 4096])
+        if content.contains(where: { $0 != 0 }) { content.withRawSpan { digest.add(page: $0, number: UInt64(page)) } }
+      }
+      return digest
+    }
+  }
+}
+
+/// A sending and a receiving pipeline over real sockets.
+struct PipelineHarness {
+  enum Event: Sendable {
+    case sending(SendingPipeline.Event)
+    case receiving(ReceivingPipeline.Event)
+  }
+
+  let events = Mailbox<Event>()
+  let near: [Connection]
+  let far: [Connection]
+
+  init(channelCount: Int) throws {
+    let listener = try Listener(endpoint: .tcp(host: "127.0.0.1", port: 0), options: .init())
+    var near: [Connection] = []
+    var far: [Connection] = []
+    for _ in 0..<channelCount {
+      near.append(try Dialer(endpoint: listener.endpoint, options: .init()).connect(within: .seconds(5)))
+      far.append(try #require(try listener.accept(within: .seconds(5))))
+    }
+    self.near = near
+    self.far = far
+  }
+
+  func sender(_ source: ArraySource, codec: CodecChoice, laneCount: Int, bandwidth: UInt64 = 0) throws
+    -> SendingPipeline
+  {
+    let pending = try source.blocks.blocks.indices.map { try source.presentPages(block: $0) }
+    return try SendingPipeline(
+      memory: source, pending: pending, connections: near,
+      configuration: .init(
+        laneCount: laneCount, codec: codec, wantsDigests: true, pacer: Pacer(bytesPerSecond: bandwidth)),
+      onEvent: { [events] in events.post(.sending($0)) })
+  }
+
+  func receiver(_ memory: any DestinationMemory, codecs: [CodecTag]) -> ReceivingPipeline {
+    ReceivingPipeline(
+      memory: memory, connections: far, codecs: codecs, onEvent: { [events] in events.post(.receiving($0)) })
+  }
+
+  /// Handles events until the iteration has been produced and every lane's mark has arrived, or a failure.
+  func awaitMarks(_ laneCount: Int) throws {
+    var marks = 0
+    var isProduced = false
+    while marks < laneCount || !isProduced {
+      switch try #require(events.next(nanoseconds: 20_000_000_000), "the pipelines have stalled") {
+      case .receiving(.laneDone): marks += 1
+      case .receiving(.failed(let error)), .sending(.failed(let error)): throw error
+      case .sending(.iterationProduced): isProduced = true
+      }
+    }
+  }
+
+  /// The first failure that is told.
+  func awaitFailure() throws -> LaneError {
+    while true {
+      switch try #require(events.next(nanoseconds: 20_000_000_000), "no failure was told") {
+      case .receiving(.failed(let error)), .sending(.failed(let error)): return error
+      default: break
+      }
+    }
+  }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+import GuestMemory
+import HostSystem
+import Lanes
+import PageCodecs
+import PageKernels
+import PageModel
+import TestSupport
+import Testing
+import Transport
+import Wire
+
+@Suite struct PipelineTests {
+  /// Blocks whose sizes are no multiple of a span, and one of a single page.
+  static func contents(seed: UInt64) -> [[UInt8]] {
+    [
+      SamplePages.mixedImage(pageCount: 1, seed: seed), SamplePages.mixedImage(pageCount: 700, seed: seed + 1),
+      SamplePages.mixedImage(pageCount: 1024, seed: seed + 2),
+    ]
+  }
+
+  @Test(
+    "What lanes send is what channels store, for every codec and shape",
+    arguments: [
+      ("none", 1, 1), ("none", 4, 2), ("lz4", 1, 1), ("lz4:9", 3, 2), ("zstd:1", 2, 2), ("zstd:-5", 8, 8),
+      ("deflate:1", 5, 4),
+    ])
+  func roundTrip(codec: String, lanes: Int, channels: Int) throws {
+    let source = try ArraySource(Self.contents(seed: 11))
+    let harness = try PipelineHarness(channelCount: channels)
+    let choice = try CodecChoice(parsing: codec)
+    let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
+    let sender = try harness.sender(source, codec: choice, laneCount: lanes)
+    let receiver = harness.receiver(memory, codecs: [choice.tag])
+    sender.start()
+    receiver.start()
+    sender.begin(iteration: 1)
+    try harness.awaitMarks(lanes)
+    #expect(sender.digests == source.digests)
+    for (index, block) in source.blocks.blocks.enumerated() {
+      let found = try memory.digest(block: index, spans: 0..<block.spanCount)
+      #expect(found == source.digests[index], "block \(index)")
+    }
+    let (sent, received) = (sender.statistics, receiver.statistics)
+    #expect(sent.zeroPages + sent.dataPages == UInt64(source.blocks.pageCount))
+    #expect(sent.zeroPages == received.zeroPages)
+    #expect(sent.dataPages == received.dataPages)
+    #expect(sent.frames == received.frames)
+    #expect(sender.sentByteCount == receiver.receivedByteCount)
+    sender.stop()
+    receiver.stop()
+  }
+
+  @Test("A zero page costs at most 1.1 bytes, in an image that is nothing else")
+  func zeroPagesAreCheap() throws {
+    let source = try ArraySource([[UInt8](repeating: 0, count: 64 << 20)])
+    let harness = try PipelineHarness(channelCount: 2)
+    let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
+    let sender = try harness.sender(source, codec: .none, laneCount: 2)
+    let receiver = harness.receiver(memory, codecs: [.none])
+    sender.start()
+    receiver.start()
+    sender.begin(iteration: 1)
+    try harness.awaitMarks(2)
+    #expect(sender.statistics.zeroPages == 16384)
+    #expect(Double(sender.sentByteCount) / 16384 <= 1.1)
+    #expect(memory.writtenByteCount == 0, "zero pages of fresh memory are not touched")
+    sender.stop()
+    receiver.stop()
+  }
+
+  @Test("Pages that do not compress travel raw, and cost no more than without a codec")
+  func bypass() throws {
+    let source = try ArraySource([SamplePages.image(Array(repeating: .random, count: 512), seed: 5)])
+    let harness = try PipelineHarness(channelCount: 1)
+    let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
+    let sender = try harness.sender(source, codec: try CodecChoice(parsing: "lz4"), laneCount: 1)
+    let receiver = harness.receiver(memory, codecs: [.lz4])
+    sender.start()
+    receiver.start()
+    sender.begin(iteration: 1)
+    try harness.awaitMarks(1)
+    #expect(sender.statistics.bypassedPages == 512)
+    #expect(sender.sentByteCount < 512 * 4096 + 10_000)
+    sender.stop()
+    receiver.stop()
+  }
+
+  @Test("Stopping in the middle ends every thread, on both sides")
+  func stopsInTheMiddle() throws {
+    let source = try ArraySource([SamplePages.image(Array(repeating: .random, count: 4096), seed: 6)])
+    let harness = try PipelineHarness(channelCount: 2)
+    let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: true)
+    let sender = try harness.sender(source, codec: .none, laneCount: 4, bandwidth: 1 << 20)
+    let receiver = harness.receiver(memory, codecs: [.none])
+    sender.start()
+    receiver.start()
+    sender.begin(iteration: 1)
+    HostClock.sleep(nanoseconds: 50_000_000)
+    let started = HostClock.now()
+    sender.stop()
+    receiver.stop()
+    #expect(HostClock.now() - started < 2_000_000_000)
+    #expect(sender.statistics.dataPages < 4096)
+  }
+
+  @Test("A channel that breaks stops the pipeline and is named")
+  func brokenChannel() throws {
+    let source = try ArraySource([SamplePages.image(Array(repeating: .random, count: 4096), seed: 7)])
+    let harness = try PipelineHarness(channelCount: 2)
+    let sender = try harness.sender(source, codec: .none, laneCount: 2)
+    sender.start()
+    sender.begin(iteration: 1)
+    harness.far[1].shutDown()
+    #expect(try harness.awaitFailure() == .transport(channel: 2, .closedByPeer))
+    sender.stop()
+  }
+}
