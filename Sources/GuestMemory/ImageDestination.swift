@@ -13,16 +13,15 @@ import SystemPackage
 /// Written with pwrite(2), not mapped: a full disk is then an error and not SIGBUS, and zero pages stay holes.
 public final class ImageDestination: DestinationMemory {
   /// What is added to the output's name until commit.
-  public static let partialSuffix = ".pageferry-partial"
+  public static var partialSuffix: String { PartialFile.suffix }
 
   public var blocks: BlockTable { map.blocks }
   private let map: MemoryMap
   private let path: String
-  private let partialPath: String
-  private let file: FileDescriptor
+  private let image: PartialFile
+  private let mapFile = Mutex<PartialFile?>(nil)
   private let options: Options
   private let written: WrittenPages
-  private let finished = Mutex(false)
 
   /// How the file is to be made.
   public struct Options: Sendable {
@@ -43,48 +42,30 @@ public final class ImageDestination: DestinationMemory {
   /// Checks that an image could be received at `path`, without making anything.
   public static func check(path: String, options: Options) throws(GuestMemoryError) {
     var status = stat()
-    guard unsafe stat(path, &status) == 0 else {
-      let directory = FilePath(path).removingLastComponent().string
-      guard unsafe access(directory.isEmpty ? "." : directory, W_OK) == 0 else {
-        throw .cannotOpen(path: path, Errno(rawValue: errno))
-      }
+    if unsafe stat(path, &status) == 0 {
+      guard status.st_mode & S_IFMT == S_IFREG else { throw .notAnImage(path: path, what: "not a regular file") }
+      guard options.replaceExisting else { throw .outputExists(path: path) }
       return
     }
-    guard status.st_mode & S_IFMT == S_IFREG else {
-      throw .notAnImage(path: path, what: "not a regular file")
+    guard FilePath(path).lastComponent != nil else { throw .cannotOpen(path: path, .noSuchFileOrDirectory) }
+    let folder = PartialFile.folder(of: path)
+    guard unsafe stat(folder, &status) == 0, unsafe access(folder, W_OK) == 0 else {
+      throw .cannotOpen(path: path, Errno(rawValue: errno))
     }
-    guard options.replaceExisting else { throw .outputExists(path: path) }
+    guard status.st_mode & S_IFMT == S_IFDIR else { throw .cannotOpen(path: path, .notDirectory) }
   }
 
   /// Makes the partial file, all holes.
   public init(path: String, map: MemoryMap, options: Options) throws(GuestMemoryError) {
     try Self.check(path: path, options: options)
-    self.path = path
     self.map = map
     self.options = options
-    partialPath = path + Self.partialSuffix
-    do {
-      file = try FileDescriptor.open(
-        FilePath(partialPath), .readWrite, options: [.create, .closeOnExec], permissions: .init(rawValue: 0o600))
-    } catch { throw .cannotOpen(path: partialPath, (error as? Errno) ?? .ioError) }
     written = WrittenPages(map.blocks)
-    guard flock(file.rawValue, LOCK_EX | LOCK_NB) == 0 else {
-      try? file.close()
-      throw .outputBusy(path: path)
-    }
-    // First to nothing: a leftover of a receiver that was killed must not show through the holes.
-    guard ftruncate(file.rawValue, 0) == 0, ftruncate(file.rawValue, off_t(map.fileByteCount)) == 0 else {
-      let reason = Errno(rawValue: errno)
-      _ = unsafe unlink(partialPath)
-      try? file.close()
-      throw .cannotReserve(byteCount: map.fileByteCount, reason: "'\(partialPath)': \(reason)")
-    }
+    image = try PartialFile(path: path, byteCount: map.fileByteCount)
+    self.path = path
   }
 
-  deinit {
-    discard()
-    try? file.close()
-  }
+  deinit { discard() }
 
   public func store(_ data: RawSpan, block: Int, span: Int, pages: PageMask) throws(GuestMemoryError) {
     precondition(data.byteCount == pages.nonzeroBitCount * PageGeometry.pageByteCount, "one page of data per page")
@@ -135,10 +116,10 @@ public final class ImageDestination: DestinationMemory {
   }
 
   private func write(_ data: RawSpan, at offset: UInt64) throws(GuestMemoryError) {
-    do { try FileBytes.write(file, at: offset, data) } catch {
+    do { try FileBytes.write(image.file, at: offset, data) } catch {
       switch error {
-      case .noSpace, .diskQuotaExceeded: throw .diskFull(path: partialPath, offset: offset)
-      default: throw .writeFailed(path: partialPath, offset: offset, error)
+      case .noSpace, .diskQuotaExceeded: throw .diskFull(path: image.partialPath, offset: offset)
+      default: throw .writeFailed(path: image.partialPath, offset: offset, error)
       }
     }
   }
@@ -147,50 +128,36 @@ public final class ImageDestination: DestinationMemory {
     let whole: Bool
     do throws(Errno) {
       whole = try buffer.withMutableBytes(range) { (bytes) throws(Errno) in
-        try FileBytes.read(file, at: offset, into: &bytes)
+        try FileBytes.read(image.file, at: offset, into: &bytes)
       }
     } catch {
-      throw .readFailed(path: partialPath, offset: offset, error)
+      throw .readFailed(path: image.partialPath, offset: offset, error)
     }
-    guard whole else { throw .changedWhileRead(path: partialPath) }
+    guard whole else { throw .changedWhileRead(path: image.partialPath) }
   }
 
   public var writtenByteCount: UInt64 { written.byteCount }
 
   public func prepareToComplete() throws(GuestMemoryError) {
-    if options.synchronize, fdatasync(file.rawValue) != 0 { throw failure("write to stable storage") }
-    if options.writeMap { try writeMap() }
+    if options.synchronize { try image.synchronize() }
+    guard options.writeMap else { return }
+    let sidecar = try PartialFile(path: path + ".map.json", byteCount: 0)
+    mapFile.withLock { $0 = sidecar }
+    do { try sidecar.file.writeAll(try map.json()) } catch {
+      throw .cannotFinish(path: sidecar.path, step: "write", (error as? Errno) ?? .ioError)
+    }
+    if options.synchronize { try sidecar.synchronize() }
   }
 
   public func complete() throws(GuestMemoryError) {
-    guard unsafe rename(partialPath, path) == 0 else { throw failure("rename to '\(path)'") }
-    finished.withLock { $0 = true }
-    if options.synchronize {
-      let directory = FilePath(path).removingLastComponent().string
-      _ = unsafe hs_sync_directory(directory.isEmpty ? "." : directory)
-    }
-  }
-
-  private func writeMap() throws(GuestMemoryError) {
-    let mapPath = path + ".map.json"
-    do {
-      let bytes = try map.json()
-      let target = try FileDescriptor.open(
-        FilePath(mapPath), .writeOnly, options: [.create, .truncate, .closeOnExec],
-        permissions: .init(rawValue: 0o600))
-      defer { try? target.close() }
-      try target.writeAll(bytes)
-    } catch { throw .cannotFinish(path: mapPath, step: "write", (error as? Errno) ?? .ioError) }
-  }
-
-  private func failure(_ step: String) -> GuestMemoryError {
-    .cannotFinish(path: partialPath, step: step, Errno(rawValue: errno))
+    // The map first: an image that has its name is complete.
+    try mapFile.withLock { $0 }?.complete(replacing: true)
+    try image.complete(replacing: options.replaceExisting)
+    if options.synchronize { _ = unsafe hs_sync_directory(PartialFile.folder(of: path)) }
   }
 
   public func discard() {
-    finished.withLock { done in
-      if !done { _ = unsafe unlink(partialPath) }
-      done = true
-    }
+    image.discard()
+    mapFile.withLock { $0 }?.discard()
   }
 }

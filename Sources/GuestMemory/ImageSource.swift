@@ -21,6 +21,16 @@ public final class ImageSource: SourceMemory {
     var byteCount: Int64
     var modifiedSeconds: Int
     var modifiedNanoseconds: Int
+
+    /// Of an open file; nil if the kernel will not say. The size by seeking: a block device has none in its inode.
+    init?(_ file: FileDescriptor) {
+      var status = stat()
+      let end = lseek(file.rawValue, 0, SEEK_END)
+      guard unsafe fstat(file.rawValue, &status) == 0, end >= 0 else { return nil }
+      byteCount = Int64(end)
+      modifiedSeconds = status.st_mtim.tv_sec
+      modifiedNanoseconds = status.st_mtim.tv_nsec
+    }
   }
 
   /// Opens an image.
@@ -55,21 +65,20 @@ public final class ImageSource: SourceMemory {
     _ file: FileDescriptor, path: String
   ) throws(GuestMemoryError) -> (FileIdentity, byteCount: UInt64) {
     var status = stat()
-    guard unsafe fstat(file.rawValue, &status) == 0 else { throw .cannotOpen(path: path, Errno(rawValue: errno)) }
+    guard unsafe fstat(file.rawValue, &status) == 0, let identity = FileIdentity(file) else {
+      throw .cannotOpen(path: path, Errno(rawValue: errno))
+    }
     switch status.st_mode & S_IFMT {
     case S_IFREG, S_IFBLK: break
     case S_IFDIR: throw .notAnImage(path: path, what: "a directory")
     default: throw .notAnImage(path: path, what: "neither a regular file nor a block device")
     }
-    let end = lseek(file.rawValue, 0, SEEK_END)
-    guard end >= 0 else { throw .cannotOpen(path: path, Errno(rawValue: errno)) }
-    guard end > 0 else { throw .notAnImage(path: path, what: "empty") }
-    guard end % off_t(PageGeometry.pageByteCount) == 0 else {
-      throw .notPageMultiple(path: path, byteCount: UInt64(end))
+    let byteCount = UInt64(identity.byteCount)
+    guard byteCount > 0 else { throw .notAnImage(path: path, what: "empty") }
+    guard byteCount.isMultiple(of: UInt64(PageGeometry.pageByteCount)) else {
+      throw .notPageMultiple(path: path, byteCount: byteCount)
     }
-    let identity = FileIdentity(
-      byteCount: Int64(end), modifiedSeconds: status.st_mtim.tv_sec, modifiedNanoseconds: status.st_mtim.tv_nsec)
-    return (identity, UInt64(end))
+    return (identity, byteCount)
   }
 
   public func snapshot(
@@ -141,7 +150,6 @@ public final class ImageSource: SourceMemory {
   }
 
   public func checkUnchanged() throws(GuestMemoryError) {
-    let (now, _) = try Self.examine(file, path: path)
-    guard now == identity else { throw .changedWhileRead(path: path) }
+    guard FileIdentity(file) == identity else { throw .changedWhileRead(path: path) }
   }
 }

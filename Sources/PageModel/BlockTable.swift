@@ -42,7 +42,8 @@ public struct BlockTable: Sendable, Equatable {
     byteCount = total
   }
 
-  /// How `other` differs from these blocks, in one sentence, or nil if it does not.
+  /// How `other` differs from these blocks in what a guest can see (names, sizes, addresses; not the host's page
+  /// size), in one sentence, or nil if it does not.
   public func difference(from other: BlockTable) -> String? {
     guard blocks.count == other.blocks.count else {
       return "\(blocks.count) expected, the source has \(other.blocks.count)"

@@ -4,7 +4,7 @@
 public enum ByteCount {
   private static let units: [(suffix: String, scale: UInt64)] = [
     ("kib", 1 << 10), ("mib", 1 << 20), ("gib", 1 << 30), ("tib", 1 << 40),
-    ("kb", 1000), ("mb", 1_000_000), ("gb", 1_000_000_000),
+    ("kb", 1000), ("mb", 1_000_000), ("gb", 1_000_000_000), ("tb", 1_000_000_000_000),
     ("k", 1 << 10), ("m", 1 << 20), ("g", 1 << 30), ("t", 1 << 40), ("b", 1),
   ]
 
@@ -12,13 +12,18 @@ public enum ByteCount {
   /// - Returns: nil if `text` is none of these or exceeds 64 bits.
   public static func parse(_ text: String) -> UInt64? {
     let lower = text.lowercased().filter { $0 != " " && $0 != "_" }
-    if lower.hasPrefix("0x") { return UInt64(lower.dropFirst(2), radix: 16) }
+    if lower.hasPrefix("0x") { return number(lower.dropFirst(2), radix: 16) }
     for unit in units where lower.hasSuffix(unit.suffix) {
-      guard let value = UInt64(lower.dropLast(unit.suffix.count)) else { return nil }
+      guard let value = number(lower.dropLast(unit.suffix.count), radix: 10) else { return nil }
       let (product, overflow) = value.multipliedReportingOverflow(by: unit.scale)
       return overflow ? nil : product
     }
-    return UInt64(lower)
+    return number(lower[...], radix: 10)
+  }
+
+  /// Digits only: Swift's own initialiser would take a sign.
+  private static func number(_ digits: Substring, radix: Int) -> UInt64? {
+    digits.first == "+" || digits.first == "-" ? nil : UInt64(digits, radix: radix)
   }
 
   /// With three significant digits and a binary unit: `512 B`, `1.50 GiB`.
@@ -26,14 +31,16 @@ public enum ByteCount {
 
   /// As above, for rates and means.
   public static func format(_ bytes: Double) -> String {
-    var value = bytes
-    var unit = "B"
-    for next in ["KiB", "MiB", "GiB", "TiB"] where value >= 1000 {
+    guard bytes.isFinite, bytes >= 0 else { return "–" }
+    if bytes < 999.5 { return "\(Int(bytes.rounded())) B" }
+    var value = bytes / 1024
+    var unit = "KiB"
+    // 999.5 would be printed as 1000: that is one of the next unit.
+    for next in ["MiB", "GiB", "TiB"] where value >= 999.5 {
       value /= 1024
       unit = next
     }
-    if unit == "B" { return "\(Int(value)) B" }
-    return "\(Decimal.fixed(value, digits: value < 10 ? 2 : value < 100 ? 1 : 0)) \(unit)"
+    return "\(Decimal.fixed(value, digits: value < 9.995 ? 2 : value < 99.95 ? 1 : 0)) \(unit)"
   }
 }
 
@@ -41,9 +48,9 @@ public enum ByteCount {
 public enum Decimal {
   /// `value` rounded to `digits` places after the point.
   public static func fixed(_ value: Double, digits: Int) -> String {
-    guard value.isFinite, abs(value) < 1e15 else { return "–" }
     var scale = 1.0
     for _ in 0..<digits { scale *= 10 }
+    guard value.isFinite, abs(value) < 1e15, abs(value) * scale < 1e18 else { return "–" }
     let scaled = Int64((abs(value) * scale).rounded())
     let whole = scaled / Int64(scale)
     let sign = value < 0 && scaled > 0 ? "-" : ""

@@ -7,7 +7,7 @@
 //   PK_SCALAR is always available and is the oracle that every other tier must agree with, bit for bit.
 // - No allocation, no global state, no errno, no policy. A kernel reads and writes the ranges named in its
 //   comment and nothing else.
-// - Guest memory may be written by the guest while a kernel reads it. A kernel reads each byte at most once
+// - Guest memory may be written by the guest while a kernel reads it. A kernel that copies reads each byte once
 //   and decides on the bytes that it read, so what it reports is true of what it stored.
 #ifndef PAGE_KERNELS_H
 #define PAGE_KERNELS_H

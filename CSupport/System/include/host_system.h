@@ -50,6 +50,11 @@ int64_t hs_seek_hole(int fd, int64_t offset);
 int hs_advise_sequential(int fd);
 int hs_advise_will_need(int fd, int64_t offset, int64_t byte_count);
 
+// rename(2), and rename that fails with -EEXIST rather than replace (RENAME_NOREPLACE; where the file system lacks
+// it, a check just before).
+int hs_rename(const char *from, const char *to);
+int hs_rename_new(const char *from, const char *to);
+
 // fsync(2) of a directory: makes a rename within it durable.
 int hs_sync_directory(const char *path);
 

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Synchronization
+import Testing
+
+/// Runs the `pageferry` that was built beside these tests.
+enum Command {
+  struct Ended {
+    let code: Int32
+    let output: String
+    let error: String
+  }
+
+  static var path: String {
+    let own = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+    // The runner may be a helper of the toolchain; then the tests' own bundle is on its command line.
+    let beside = own.appendingPathComponent("pageferry").path
+    if FileManager.default.isExecutableFile(atPath: beside) { return beside }
+    let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? ""
+    return URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent("pageferry").path
+  }
+
+  /// A command under way.
+  final class Running: Sendable {
+    let process: Process
+    private let output = Pipe()
+    private let error = Pipe()
+    private let errorText = Mutex("")
+
+    fileprivate init(_ arguments: [String]) throws {
+      process = Process()
+      process.executableURL = URL(fileURLWithPath: Command.path)
+      process.arguments = arguments
+      process.standardOutput = output
+      process.standardError = error
+      process.standardInput = FileHandle.nullDevice
+      try process.run()
+    }
+
+    /// The port that a receiver says it listens on.
+    func port() throws -> Int {
+      while true {
+        let chunk = error.fileHandleForReading.availableData
+        try #require(!chunk.isEmpty, "the receiver ended: \(errorText.withLock { $0 })")
+        let text = errorText.withLock { text in
+          text += String(decoding: chunk, as: UTF8.self)
+          return text
+        }
+        guard let line = text.split(separator: "\n").first(where: { $0.contains("waiting for a sender") }) else {
+          continue
+        }
+        return try #require(Int(line.split(separator: ":").last ?? ""))
+      }
+    }
+
+    /// Waits for the end.
+    func finish() -> Ended {
+      let outputData = output.fileHandleForReading.readDataToEndOfFile()
+      let errorData = error.fileHandleForReading.readDataToEndOfFile()
+      process.waitUntilExit()
+      // A process that a signal killed has that signal as its status.
+      let code = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+      return Ended(
+        code: code, output: String(decoding: outputData, as: UTF8.self),
+        error: errorText.withLock { $0 } + String(decoding: errorData, as: UTF8.self))
+    }
+  }
+
+  static func start(_ arguments: [String]) throws -> Running { try Running(arguments) }
+
+  static func run(_ arguments: [String]) throws -> Ended { try Running(arguments).finish() }
+}

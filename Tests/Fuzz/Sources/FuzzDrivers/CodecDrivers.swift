@@ -1,0 +1,1 @@
+../../../PageCodecsTests/CodecDrivers.swift

@@ -1,0 +1,1 @@
+../../../WireTests/WireDrivers.swift
