@@ -14,7 +14,7 @@ static int set_int(int fd, int level, int option, int value) {
   return setsockopt(fd, level, option, &value, sizeof value) == 0 ? 0 : -errno;
 }
 
-int hs_tcp_configure(int fd, int idle_s, int interval_s, int count, int user_timeout_ms) {
+int hs_tcp_configure(int fd, int idle_s, int interval_s, int count) {
   int result = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (result == 0)
     result = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -24,8 +24,6 @@ int hs_tcp_configure(int fd, int idle_s, int interval_s, int count, int user_tim
     result = set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval_s);
   if (result == 0)
     result = set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, count);
-  if (result == 0)
-    result = set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms);
   return result;
 }
 

@@ -152,6 +152,9 @@ public final class DestinationSession: Sendable {
       throw MigrationFailure(
         .codecUnknown, "codec number \(raw) is unknown here; upgrade this receiver or choose another")
     }
+    guard Set(hello.codecs).count == hello.codecs.count else {
+      throw MigrationFailure(.protocolViolation, "a codec is listed twice")
+    }
     if let expected = configuration.expectedBlocks, let difference = expected.difference(from: blocks) {
       throw MigrationFailure(.blocksDiffer, "RAM blocks differ: \(difference)")
     }
@@ -225,7 +228,9 @@ public final class DestinationSession: Sendable {
         continue
       }
       let index = Int(attach.channel) - 1
-      guard attach.token == token, channels.indices.contains(index), channels[index] == nil else {
+      guard attach.token == token, WireLimits.versions.contains(attach.version), channels.indices.contains(index),
+        channels[index] == nil
+      else {
         logger.warning("\(visitor.peer) tried to attach to a session that it does not belong to; dropped")
         visitor.refuse("wrong token or channel")
         continue

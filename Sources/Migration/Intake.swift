@@ -47,8 +47,8 @@ struct Intake {
           throw MigrationFailure(.protocolViolation, "\(control.peer) sent 'final' before an iteration was complete")
         }
         return final
-      case .receiving(.laneDone(_, _, let iteration)):
-        try tracker.laneDone(iteration, applied: pipeline.statistics)
+      case .receiving(.laneDone(_, let lane, let iteration)):
+        try tracker.laneDone(lane, iteration: iteration, applied: pipeline.statistics)
         if tracker.isComplete { try sendAck() }
       case let event: try handleCommon(event)
       }
@@ -90,12 +90,25 @@ struct Intake {
   }
 
   /// Tells the source that it may let go, and waits until it has.
+  ///
+  /// Once `ready` is out the destination may not give up by itself: the source's commit could be on its way, and then
+  /// nobody would have the guest. A cancel is passed on to the source, which decides: it has let go, or it closes.
   func awaitCommit() throws(MigrationFailure) {
     try control.send(.ready)
-    while true {
-      let event = try nextEvent()
-      if case .message(.commit) = event { return }
-      try handleCommon(event)
+    var cancelReason: String?
+    do throws(MigrationFailure) {
+      while true {
+        switch try nextEvent() {
+        case .message(.commit): return
+        case .cancel(let reason):
+          cancelReason = reason
+          try control.send(.cancel(reason: reason))
+        case let event: try handleCommon(event)
+        }
+      }
+    } catch {
+      guard let cancelReason, error.code == .peerLost else { throw error }
+      throw MigrationFailure(.cancelled, cancelReason)
     }
   }
 

@@ -7,7 +7,7 @@ import Wire
 /// any order.
 struct IterationTracker {
   private let laneCount: Int
-  private var lanesDone: [UInt32: Int] = [:]
+  private var lanesDone: Set<Int> = []
   private var announced: ControlMessage.IterationEnd?
   private var begun: UInt32 = 0
   /// The last iteration that is complete; 0 before the first.
@@ -37,23 +37,27 @@ struct IterationTracker {
   }
 
   /// Notes a lane's mark. Marks may overtake the control channel by one iteration at most.
-  mutating func laneDone(_ iteration: UInt32, applied: ReceivingStatistics) throws(MigrationFailure) {
+  mutating func laneDone(
+    _ lane: Int, iteration: UInt32, applied: ReceivingStatistics
+  ) throws(MigrationFailure) {
     guard iteration == completed + 1 else {
       throw MigrationFailure(.protocolViolation, "a lane ended iteration \(iteration) while \(begun) was under way")
     }
-    lanesDone[iteration, default: 0] += 1
+    guard lane < laneCount, lanesDone.insert(lane).inserted else {
+      throw MigrationFailure(.protocolViolation, "lane \(lane) of \(laneCount) ended iteration \(iteration) unduly")
+    }
     try settle(applied)
   }
 
   private mutating func settle(_ applied: ReceivingStatistics) throws(MigrationFailure) {
-    guard let end = announced, lanesDone[end.iteration] == laneCount else { return }
+    guard let end = announced, lanesDone.count == laneCount else { return }
     guard end.zeroPageCount == applied.zeroPages, end.dataPageCount == applied.dataPages else {
       throw MigrationFailure(
         .protocolViolation,
         "the source sent \(end.zeroPageCount) zero and \(end.dataPageCount) data pages, "
           + "\(applied.zeroPages) and \(applied.dataPages) arrived")
     }
-    lanesDone[end.iteration] = nil
+    lanesDone = []
     announced = nil
     completed = end.iteration
   }

@@ -51,6 +51,8 @@ public final class SourceSession: Sendable {
 
   /// How long a peer may take over each answer of the setup.
   private static let answerLimit = Duration.seconds(10)
+  /// How long the destination may take to reserve the guest's memory without a word.
+  private static let reservationLimit = Duration.seconds(120)
 
   private let memory: any SourceMemory
   private let configuration: Configuration
@@ -270,7 +272,9 @@ public final class SourceSession: Sendable {
     while true {
       let now = HostClock.now()
       if now >= nextHeartbeat {
-        try vigil.check(peer: control.peer)
+        // A destination that reserves memory has no time to talk: it is given longer.
+        let limit = clock.phase == .reservation ? Self.reservationLimit : nil
+        try vigil.check(peer: control.peer, atLeast: limit)
         try control.send(.heartbeat)
         nextHeartbeat = now + interval
       }
@@ -281,7 +285,8 @@ public final class SourceSession: Sendable {
       case .message(.error(let refusal)), .message(.reject(let refusal)):
         throw MigrationFailure(refusal, peer: control.peer)
       case .message(.cancel(let reason)):
-        throw .cancelled(byPeer: control.peer, reason: reason)
+        // A cancel that crossed our commit: the destination will go on when the commit arrives.
+        if clock.phase != .commit { throw .cancelled(byPeer: control.peer, reason: reason) }
       case .message:
         throw MigrationFailure(.protocolViolation, "\(control.peer) sent a control message out of turn")
       case .controlEnded(let failure): throw failure

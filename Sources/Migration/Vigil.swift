@@ -14,9 +14,10 @@ final class Vigil: Sendable {
   func hear() { heardAt.store(HostClock.now(), ordering: .relaxed) }
 
   /// Throws once the peer has been silent for too long.
-  func check(peer: String) throws(MigrationFailure) {
+  /// - Parameter patience: bears at least this much silence, whatever the limit.
+  func check(peer: String, atLeast patience: Duration? = nil) throws(MigrationFailure) {
     let silence = HostClock.now() - min(HostClock.now(), heardAt.load(ordering: .relaxed))
-    guard silence > limit.nanoseconds else { return }
+    guard silence > max(limit, patience ?? .zero).nanoseconds else { return }
     throw MigrationFailure(.peerLost, "\(peer) has said nothing for \(silence / 1_000_000_000) s (--dead-peer)")
   }
 }

@@ -17,14 +17,15 @@ enum Visitor: Sendable {
 /// Accepts connections and hears their first message, each on a thread of its own, so that a visitor who says nothing
 /// keeps nobody waiting. Strangers (port scanners, browsers) are named in the log and dropped.
 final class Reception: Sendable {
-  /// How long a visitor may take over the first message.
+  /// How long a visitor may take over the first message, all of it.
   private static let firstMessageLimit = Duration.seconds(5)
   /// Visitors heard at once; more are dropped.
   private static let visitorCountMax = WireLimits.channelCountMax + 16
 
   private let listener: Listener
   private let stopped = Atomic<Bool>(false)
-  private let present = Atomic<Int>(0)
+  /// Those who are being heard, and since when.
+  private let present = Mutex<[ObjectIdentifier: (connection: Connection, since: UInt64)]>([:])
   private let deliver: @Sendable (Visitor) -> Void
   private let warn: @Sendable (String) -> Void
   private let thread = Mutex<HostThread?>(nil)
@@ -52,17 +53,14 @@ final class Reception: Sendable {
 
   private func accept() {
     while !stopped.load(ordering: .relaxed) {
+      showOutTheSlow()
       do throws(TransportError) {
         guard let connection = try listener.accept(within: .milliseconds(100)) else { continue }
-        guard present.add(1, ordering: .relaxed).newValue <= Self.visitorCountMax else {
-          present.subtract(1, ordering: .relaxed)
+        guard enter(connection) else {
           warn("too many visitors at once: dropped \(connection.peer)")
           continue
         }
-        let thread = HostThread(name: "pf-visitor") { [self] in
-          hear(ControlChannel(connection))
-          present.subtract(1, ordering: .relaxed)
-        }
+        let thread = HostThread(name: "pf-visitor") { [self] in hear(ControlChannel(connection)) }
         thread.detach()
       } catch {
         deliver(.listenerFailed(MigrationFailure(.cannotListen, error.description)))
@@ -71,9 +69,31 @@ final class Reception: Sendable {
     }
   }
 
+  private func enter(_ connection: Connection) -> Bool {
+    present.withLock { present in
+      guard present.count < Self.visitorCountMax else { return false }
+      present[ObjectIdentifier(connection)] = (connection, HostClock.now())
+      return true
+    }
+  }
+
+  private func leave(_ connection: Connection) {
+    present.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(connection)) }
+  }
+
+  /// A byte now and then must not hold a place for ever.
+  private func showOutTheSlow() {
+    let now = HostClock.now()
+    present.withLock { present in
+      for visitor in present.values where now - min(now, visitor.since) > Self.firstMessageLimit.nanoseconds {
+        visitor.connection.shutDown()
+      }
+    }
+  }
+
   private func hear(_ visitor: ControlChannel) {
-    visitor.connection.setTimeout(Self.firstMessageLimit)
     do throws(MigrationFailure) {
+      defer { leave(visitor.connection) }
       switch try visitor.receive() {
       case .hello(let hello): deliver(.source(visitor, hello))
       case .attach(let attach): deliver(.dataChannel(visitor, attach))

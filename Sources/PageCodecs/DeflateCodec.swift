@@ -40,13 +40,17 @@ import CDeflate
   }
 
   public func decode(_ source: RawSpan, into destination: inout MutableRawSpan) throws(CodecError) {
-    // SAFETY: as in encode(). A null count asks for exactly destination.count bytes.
+    var used = 0
+    // SAFETY: as in encode(). A null count of output asks for exactly destination.count bytes.
     let result = unsafe source.withUnsafeBytes { from in
       unsafe destination.withUnsafeMutableBytes { to in
-        unsafe libdeflate_deflate_decompress(
-          decompressor, from.baseAddress, from.count, to.baseAddress, to.count, nil)
+        unsafe libdeflate_deflate_decompress_ex(
+          decompressor, from.baseAddress, from.count, to.baseAddress, to.count, &used, nil)
       }
     }
-    guard result == LIBDEFLATE_SUCCESS else { throw .corrupt(codec: "deflate", expected: destination.byteCount) }
+    // The library does not mind what follows the stream; a frame has nothing there.
+    guard result == LIBDEFLATE_SUCCESS, used == source.byteCount else {
+      throw .corrupt(codec: "deflate", expected: destination.byteCount)
+    }
   }
 }

@@ -10,7 +10,7 @@ public struct SocketOptions: Sendable, Equatable {
   public var bufferByteCount: Int
   /// TCP congestion control by name; nil leaves the host's default.
   public var congestionControl: String?
-  /// How long sent data may stay unacknowledged, and how long a silent peer is probed, before it counts as lost.
+  /// How long an idle peer is probed, and how long one may say nothing at all, before it counts as lost.
   public var deadPeerSeconds: Int
 
   /// The kernel's tuning, and 15 s of patience.
@@ -36,9 +36,8 @@ public struct SocketOptions: Sendable, Equatable {
     guard tcp else { return }
     let interval = max(1, deadPeerSeconds / 5)
     try Self.check(
-      hs_tcp_configure(
-        descriptor, CInt(clamping: interval), CInt(clamping: interval), 4, CInt(clamping: deadPeerSeconds * 1000)),
-      "TCP options")
+      // No TCP_USER_TIMEOUT: it also ends connections whose peer is alive but busy (a window that stays closed).
+      hs_tcp_configure(descriptor, CInt(clamping: interval), CInt(clamping: interval), 4), "TCP options")
     if let congestionControl {
       try Self.check(
         unsafe hs_tcp_set_congestion(descriptor, congestionControl), "congestion control '\(congestionControl)'")

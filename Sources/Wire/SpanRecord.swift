@@ -65,7 +65,9 @@ public enum SpanRecord: Equatable, Sendable {
       guard words.0 > 0, words.0 <= UInt64(spanCount - index) else {
         throw .spanOutsideBlock(block: block, span: Int(clamping: words.0), spanCount: spanCount)
       }
-      guard words.1 == 0, words.2 == 0 else { throw .badValue(what: "a zero run's unused words", found: words.1) }
+      guard words.1 == 0, words.2 == 0 else {
+        throw .badValue(what: "a zero run's unused words", found: words.1 != 0 ? words.1 : words.2)
+      }
       self = .zeroRun(block: block, index: index, count: Int(words.0))
     }
   }

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-public import PageModel
-
 /// The protocol's numbers. Everything read from a peer is checked against these before it is used.
 public enum WireLimits {
   /// The protocol versions that this build speaks.
@@ -44,13 +42,12 @@ public enum WireError: Error, Equatable, CustomStringConvertible {
   case masksOverlap(block: Int, span: Int)
   case lengthMismatch(what: String, found: Int, expected: Int)
   case deltaNotNegotiated
-  case badBlockTable(BlockTableError)
 
   public var description: String {
     switch self {
     case .foreignMagic(let found): "it does not speak PageFerry's protocol (it began with \(Self.printable(found)))"
     case .headerCorrupt: "a frame header does not match its checksum"
-    case .bodyCorrupt: "a frame does not match its checksum"
+    case .bodyCorrupt: "a frame or message does not match its checksum"
     case .versionUnsupported(let found, let supported):
       "protocol version \(found) is not supported (this side speaks \(supported.lowerBound) to \(supported.upperBound))"
     case .unknownFrameType(let type): "unknown frame type \(type)"
@@ -69,7 +66,6 @@ public enum WireError: Error, Equatable, CustomStringConvertible {
     case .masksOverlap(let block, let span): "a record puts one page in two classes (RAM block \(block), span \(span))"
     case .lengthMismatch(let what, let found, let expected): "\(what) is \(found) bytes, its records say \(expected)"
     case .deltaNotNegotiated: "a record carries deltas, which this session did not agree on"
-    case .badBlockTable(let error): error.description
     }
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Testing
 import TestSupport
+import Testing
 
 /// What happens when a side is stopped, killed, or runs out of disk in the middle.
 @Suite struct InterruptionTests {

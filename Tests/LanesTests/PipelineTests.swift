@@ -111,8 +111,9 @@ import Wire
     let sender = try harness.sender(source, codec: .none, laneCount: 2)
     sender.start()
     sender.begin(iteration: 1)
-    harness.far[1].shutDown()
-    #expect(try harness.awaitFailure() == .transport(channel: 2, .closedByPeer))
+    harness.near[1].shutDown()
+    let failure = try harness.awaitFailure()
+    #expect(failure == .transport(channel: 2, .stopped))
     sender.stop()
   }
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import HostSystem
 import Migration
+import PageKernels
+import PageModel
 import Synchronization
 import TestSupport
 import Testing
 import Transport
+import Wire
 
 /// Cancelling, from either side and in any phase before the commit, ends both within a second.
 @Suite struct CancelTests {
@@ -67,4 +70,92 @@ import Transport
     #expect(report.outcome == .cancelled)
     harness.expectNothingLeft()
   }
+
+  /// A source by hand, up to the destination's `ready`.
+  private func reachReady(_ harness: Harness) throws -> ControlConnection {
+    let control = try ControlConnection(harness)
+    let blocks = [RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 4096)]
+    try control.send(
+      .hello(.init(session: .random(), channelCount: 1, laneCount: 1, codecs: [0], software: "by hand", blocks: blocks))
+    )
+    guard case .accept(let accept) = try control.receive() else { throw CancellationError() }
+    let data = try ControlConnection(harness)
+    try data.send(.attach(.init(version: 1, token: accept.token, channel: 1)))
+    #expect(try data.receive() == .attached)
+    var mark = [UInt8](repeating: 0, count: FrameHeader.byteCount)
+    let body: [UInt8] = []
+    let header = FrameHeader(type: .endOfIteration, iteration: 1, lane: 0, bodyChecksum: PageHash.checksum(body))
+    mark.withMutableRawSpan { header.encode(into: &$0) }
+    try control.send(.iterationBegin(.init(iteration: 1, pageCount: 0)))
+    try data.connection.send(mark)
+    try control.send(.iterationEnd(.init(iteration: 1, zeroPageCount: 0, dataPageCount: 0, deltaPageCount: 0)))
+    while true {
+      if case .ack(let ack) = try control.receive(), ack.completedIteration == 1 { break }
+    }
+    try control.send(.final(.init(guestState: [], digests: [])))
+    try control.skip(to: .ready)
+    control.keep(data)
+    return control
+  }
+
+  @Test("A cancel that crosses the commit gives way: the source has let go, so the destination takes the guest")
+  func crossesTheCommit() throws {
+    let harness = try Harness()
+    harness.start()
+    let control = try reachReady(harness)
+    harness.destination.cancel("too late")
+    try control.skip(to: .cancel(reason: "too late"))
+    try control.send(.commit)
+    try control.skip(to: .resumed)
+    control.connection.shutDown()
+    #expect(try harness.finish().outcome == .completed)
+    #expect(TemporaryDirectory.exists(harness.output))
+  }
+
+  @Test("A cancel after 'ready' ends as cancelled when the source heeds it")
+  func heededAfterReady() throws {
+    let harness = try Harness()
+    harness.start()
+    let control = try reachReady(harness)
+    harness.destination.cancel("just in time")
+    try control.skip(to: .cancel(reason: "just in time"))
+    control.connection.shutDown()
+    let report = try harness.finish()
+    #expect(report.outcome == .cancelled)
+    #expect(report.failure?.reason == "just in time")
+    harness.expectNothingLeft()
+  }
+}
+
+/// Control messages by hand, for tests that play one side themselves.
+final class ControlConnection {
+  let connection: Connection
+  private var kept: [ControlConnection] = []
+
+  init(_ harness: Harness) throws {
+    connection = try Dialer(endpoint: harness.listener.endpoint, options: .init()).connect(within: .seconds(5))
+    connection.setTimeout(.seconds(5))
+  }
+
+  func send(_ message: ControlMessage) throws { try connection.send(message.encoded()) }
+
+  func receive() throws -> ControlMessage {
+    let header = try ControlHeader(decoding: try connection.receive(count: ControlHeader.byteCount))
+    return try ControlMessage(decoding: try connection.receive(count: header.bodyByteCount), header: header)
+  }
+
+  /// Receives until `expected` has come; only acks may come before it.
+  func skip(to expected: ControlMessage) throws {
+    while true {
+      let message = try receive()
+      if message == expected { return }
+      guard case .ack = message else {
+        Issue.record("\(message) came before \(expected)")
+        return
+      }
+    }
+  }
+
+  /// Lives as long as this one.
+  func keep(_ other: ControlConnection) { kept.append(other) }
 }

@@ -22,10 +22,10 @@ import Wire
   func anyOrder(marksBefore: Int) throws {
     var tracker = IterationTracker(laneCount: 2)
     try tracker.begin(.init(iteration: 1, pageCount: 3))
-    for _ in 0..<marksBefore { try tracker.laneDone(1, applied: applied(zero: 1, data: 2)) }
+    for lane in 0..<marksBefore { try tracker.laneDone(lane, iteration: 1, applied: applied(zero: 1, data: 2)) }
     try tracker.end(end(1, zero: 1, data: 2), applied: applied(zero: 1, data: 2))
     #expect(tracker.isComplete == (marksBefore == 2))
-    for _ in marksBefore..<2 { try tracker.laneDone(1, applied: applied(zero: 1, data: 2)) }
+    for lane in marksBefore..<2 { try tracker.laneDone(lane, iteration: 1, applied: applied(zero: 1, data: 2)) }
     #expect(tracker.isComplete)
     #expect(tracker.completed == 1)
   }
@@ -34,9 +34,19 @@ import Wire
   func lostPage() throws {
     var tracker = IterationTracker(laneCount: 1)
     try tracker.begin(.init(iteration: 1, pageCount: 3))
-    try tracker.laneDone(1, applied: applied(zero: 1, data: 1))
+    try tracker.laneDone(0, iteration: 1, applied: applied(zero: 1, data: 1))
     #expect(throws: MigrationFailure.self) {
       try tracker.end(end(1, zero: 1, data: 2), applied: applied(zero: 1, data: 1))
+    }
+  }
+
+  @Test("A lane's mark counts once, and only for a lane that there is", arguments: [0, 2, 65535])
+  func strangeMarks(lane: Int) throws {
+    var tracker = IterationTracker(laneCount: 2)
+    try tracker.begin(.init(iteration: 1, pageCount: 0))
+    try tracker.laneDone(0, iteration: 1, applied: applied(zero: 0, data: 0))
+    #expect(throws: MigrationFailure.self) {
+      try tracker.laneDone(lane, iteration: 1, applied: applied(zero: 0, data: 0))
     }
   }
 
@@ -47,7 +57,7 @@ import Wire
     #expect(throws: MigrationFailure.self) { try tracker.begin(.init(iteration: 2, pageCount: 0)) }
     try tracker.begin(.init(iteration: 1, pageCount: 0))
     #expect(throws: MigrationFailure.self) { try tracker.begin(.init(iteration: 2, pageCount: 0)) }
-    #expect(throws: MigrationFailure.self) { try tracker.laneDone(2, applied: applied(zero: 0, data: 0)) }
+    #expect(throws: MigrationFailure.self) { try tracker.laneDone(0, iteration: 2, applied: applied(zero: 0, data: 0)) }
     #expect(throws: MigrationFailure.self) {
       try tracker.end(end(2, zero: 0, data: 0), applied: applied(zero: 0, data: 0))
     }

@@ -17,17 +17,6 @@ import Wire
       blocks: blocks ?? [RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 4096)])
   }
 
-  private func dial(_ harness: Harness) throws -> Connection {
-    let connection = try Dialer(endpoint: harness.listener.endpoint, options: .init()).connect(within: .seconds(5))
-    connection.setTimeout(.seconds(5))
-    return connection
-  }
-
-  private func receive(_ connection: Connection) throws -> ControlMessage {
-    let header = try ControlHeader(decoding: try connection.receive(count: ControlHeader.byteCount))
-    return try ControlMessage(decoding: try connection.receive(count: header.bodyByteCount), header: header)
-  }
-
   @Test("Strangers do not end a receiver that waits for its source")
   func strangersAreDropped() throws {
     let harness = try Harness()
@@ -39,9 +28,9 @@ import Wire
       Array(ControlMessage.hello(Self.hello()).encoded().dropLast(3)),
     ]
     for bytes in visitors {
-      let connection = try dial(harness)
-      try connection.send(bytes)
-      connection.finishSending()
+      let visitor = try ControlConnection(harness)
+      try visitor.connection.send(bytes)
+      visitor.connection.finishSending()
     }
     let bytes = SamplePages.mixedImage(pageCount: 100, seed: 31)
     let report = try harness.source(try harness.image(bytes)).run()
@@ -54,9 +43,9 @@ import Wire
   func otherVersion() throws {
     let harness = try Harness()
     harness.start()
-    let connection = try dial(harness)
-    try connection.send(ControlMessage.hello(Self.hello(versions: 7...9)).encoded())
-    guard case .reject(let refusal) = try receive(connection) else {
+    let connection = try ControlConnection(harness)
+    try connection.send(.hello(Self.hello(versions: 7...9)))
+    guard case .reject(let refusal) = try connection.receive() else {
       Issue.record("not rejected")
       return
     }
@@ -69,9 +58,9 @@ import Wire
   func unknownCodec() throws {
     let harness = try Harness()
     harness.start()
-    let connection = try dial(harness)
-    try connection.send(ControlMessage.hello(Self.hello(codecs: [200])).encoded())
-    guard case .reject(let refusal) = try receive(connection) else {
+    let connection = try ControlConnection(harness)
+    try connection.send(.hello(Self.hello(codecs: [200])))
+    guard case .reject(let refusal) = try connection.receive() else {
       Issue.record("not rejected")
       return
     }
@@ -83,13 +72,13 @@ import Wire
   func overlappingBlocks() throws {
     let harness = try Harness()
     harness.start()
-    let connection = try dial(harness)
+    let connection = try ControlConnection(harness)
     let blocks = [
       RAMBlock(name: "a", guestPhysicalBase: 0, byteCount: 8192),
       RAMBlock(name: "b", guestPhysicalBase: 4096, byteCount: 8192),
     ]
-    try connection.send(ControlMessage.hello(Self.hello(blocks: blocks)).encoded())
-    guard case .reject(let refusal) = try receive(connection) else {
+    try connection.send(.hello(Self.hello(blocks: blocks)))
+    guard case .reject(let refusal) = try connection.receive() else {
       Issue.record("not rejected")
       return
     }
@@ -101,8 +90,8 @@ import Wire
   func missingChannels() throws {
     let harness = try Harness()
     harness.start()
-    let connection = try dial(harness)
-    try connection.send(ControlMessage.hello(Self.hello()).encoded())
+    let connection = try ControlConnection(harness)
+    try connection.send(.hello(Self.hello()))
     #expect(try harness.finish().failure?.code == FailureCode.peerLost.rawValue)
     withExtendedLifetime(connection) {}
     harness.expectNothingLeft()
@@ -112,17 +101,17 @@ import Wire
   func finalTooEarly() throws {
     let harness = try Harness()
     harness.start()
-    let control = try dial(harness)
-    try control.send(ControlMessage.hello(Self.hello()).encoded())
-    guard case .accept(let accept) = try receive(control) else {
+    let control = try ControlConnection(harness)
+    try control.send(.hello(Self.hello()))
+    guard case .accept(let accept) = try control.receive() else {
       Issue.record("not accepted")
       return
     }
-    let data = try dial(harness)
-    try data.send(ControlMessage.attach(.init(version: 1, token: accept.token, channel: 1)).encoded())
-    #expect(try receive(data) == .attached)
-    try control.send(ControlMessage.final(.init(guestState: [], digests: [])).encoded())
-    try control.send(ControlMessage.commit.encoded())
+    let data = try ControlConnection(harness)
+    try data.send(.attach(.init(version: 1, token: accept.token, channel: 1)))
+    #expect(try data.receive() == .attached)
+    try control.send(.final(.init(guestState: [], digests: [])))
+    try control.send(.commit)
     #expect(try harness.finish().failure?.code == FailureCode.protocolViolation.rawValue)
     harness.expectNothingLeft()
   }

@@ -77,9 +77,8 @@ int64_t hs_memory_lock_limit(void);
 
 // Sockets ------------------------------------------------------------------------------------------------
 
-// TCP_NODELAY and keep-alive probes: first after idle_s, then every interval_s, `count` times; and
-// TCP_USER_TIMEOUT: unacknowledged data kills the connection after user_timeout_ms.
-int hs_tcp_configure(int fd, int idle_s, int interval_s, int count, int user_timeout_ms);
+// TCP_NODELAY and keep-alive probes: first after idle_s, then every interval_s, `count` times.
+int hs_tcp_configure(int fd, int idle_s, int interval_s, int count);
 
 // TCP_CONGESTION by name; -ENOENT: the kernel does not have it.
 int hs_tcp_set_congestion(int fd, const char *name);
