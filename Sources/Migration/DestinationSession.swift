@@ -206,7 +206,10 @@ public final class DestinationSession: Sendable {
     } catch {
       pipeline?.stop()
       memory?.discard()
-      if let farewell = error.farewell { try? control.send(farewell) }
+      if let farewell = error.farewell {
+        control.connection.setTimeout(SessionPatience.lastWords)
+        try? control.send(farewell)
+      }
       return report(ending: error)
     }
   }

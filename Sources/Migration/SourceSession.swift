@@ -178,10 +178,12 @@ public final class SourceSession: Sendable {
       try wait(for: .reserved, from: control, vigil)
       clock.apply(.reserved)
       let pipeline = try makePipeline()
-      defer { pipeline.stop(keepConnections: true) }
       try iterate(pipeline, control, vigil)
       clock.apply(.converged)
       try switchOver(pipeline, control, vigil)
+      // Everything is acknowledged, so no thread is in the middle of anything. After a failure it is end() that
+      // stops the pipeline, connections first: a sender may be waiting for a peer that does not read.
+      pipeline.stop(keepConnections: true)
       return report(.completed)
     } catch {
       return end(error, control: control)
@@ -310,7 +312,10 @@ public final class SourceSession: Sendable {
         "the connection was lost after the commit (\(failure.reason)): \(configuration.endpoint) may hold the guest; "
           + "look there before anything else is started")
     }
-    if let control, let farewell = final.farewell { try? control.send(farewell) }
+    if let control, let farewell = final.farewell {
+      control.connection.setTimeout(SessionPatience.lastWords)
+      try? control.send(farewell)
+    }
     let (connections, pipeline) = live.withLock { ($0.connections, $0.pipeline) }
     for connection in connections { connection.shutDown() }
     pipeline?.stop()

@@ -104,6 +104,19 @@ import Wire
     #expect(sender.statistics.dataPages < 4096)
   }
 
+  @Test("A peer that reads nothing holds no thread once the pipeline is stopped")
+  func blockedPeer() throws {
+    let source = try ArraySource([SamplePages.image(Array(repeating: .random, count: 4096), seed: 8)])
+    let harness = try PipelineHarness(channelCount: 2)
+    let sender = try harness.sender(source, codec: .none, laneCount: 2)
+    sender.start()
+    sender.begin(iteration: 1)
+    HostClock.sleep(nanoseconds: 100_000_000)
+    let started = HostClock.now()
+    sender.stop()
+    #expect(HostClock.now() - started < 1_000_000_000)
+  }
+
   @Test("A channel that breaks stops the pipeline and is named")
   func brokenChannel() throws {
     let source = try ArraySource([SamplePages.image(Array(repeating: .random, count: 4096), seed: 7)])
