@@ -24,6 +24,7 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
   case codecUnknown = 36
   case refused = 37
   case protocolViolation = 38
+  case optionRefused = 39
 
   case digestMismatch = 40
   case outcomeUnknown = 41
@@ -53,6 +54,7 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
     case .codecUnknown: "the receiver does not know the codec"
     case .refused: "the receiver refused for another reason (busy, over its memory limit)"
     case .protocolViolation: "the peer broke the protocol, or bytes were damaged on the way"
+    case .optionRefused: "this host refuses an option (--congestion, --socket-buffer)"
     case .digestMismatch: "the destination's memory differs from the source's"
     case .outcomeUnknown: "the connection was lost after the commit: ask the destination before anything else"
     case .cancelledByPeer: "cancelled on the other side"

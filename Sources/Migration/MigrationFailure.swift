@@ -76,8 +76,14 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
   public init(connecting error: TransportError) {
     switch error {
     case .cannotListen: self.init(.cannotListen, error.description)
+    case .badOption: self.init(.optionRefused, error.description)
     default: self.init(.peerAbsent, error.description)
     }
+  }
+
+  /// An error while setting up to listen.
+  public init(listening error: TransportError) {
+    if case .badOption = error { self.init(connecting: error) } else { self.init(.cannotListen, error.description) }
   }
 
   /// Bytes that the peer should not have sent.

@@ -38,6 +38,11 @@ final class ProgressDisplay: Sendable {
     while !stopSpot.wait(nanoseconds: interval, until: { stopped.load(ordering: .relaxed) }) {
       let progress = read()
       guard !progress.peer.isEmpty, !progress.phase.isFinal else { continue }
+      if progress.phase == .setup {
+        // Nothing moves yet: on a terminal, say what is being waited for.
+        if console.isTerminal { console.showProgress("setup       \(progress.peer)") }
+        continue
+      }
       let line = Self.line(progress, meter.rates(progress))
       if console.isTerminal { console.showProgress(line) } else { console.print(line) }
     }

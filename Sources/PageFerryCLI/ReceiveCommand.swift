@@ -65,7 +65,7 @@ struct ReceiveCommand: ParsableCommand {
       if let map { memoryMap = try MemoryMap(path: map) } else { memoryMap = nil }
     } catch { throw Outcome.exit(MigrationFailure(output: error)) }
     do throws(TransportError) { listener = try Listener(endpoint: listen, options: common.socketOptions) } catch {
-      throw Outcome.exit(MigrationFailure(.cannotListen, error.description))
+      throw Outcome.exit(MigrationFailure(listening: error))
     }
     guard listener.isLocal || insecure else {
       throw ValidationError(

@@ -3,7 +3,9 @@ import FoundationEssentials
 import PageFerry
 
 /// A final report as a person reads it, or as a program does.
-enum ReportTable {
+struct ReportTable {
+  private let report: MigrationReport
+
   static func json(_ report: MigrationReport) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -11,69 +13,85 @@ enum ReportTable {
   }
 
   static func text(_ report: MigrationReport) -> String {
-    let pages = report.pages
-    func share(_ count: UInt64) -> String {
-      pages.total == 0 ? "" : " (\(Decimal.fixed(Double(count) * 100 / Double(pages.total), digits: 1)) %)"
-    }
-    let seconds = report.seconds
-    func time(_ value: Double) -> String { Decimal.fixed(value, digits: value < 10 ? 3 : 1) + " s" }
-    let direction = report.role == .source ? "to" : "from"
-    var rows: [(String, String)] = [
-      ("outcome", report.outcome.rawValue),
-      (direction, "\(report.peer)  (session \(report.session))"),
-      (
-        "guest",
-        "\(ByteCount.format(report.bytes.guest)) in \(report.blocks.count) RAM block\(report.blocks.count == 1 ? "" : "s")"
-      ),
-      ("pages", "\(pages.total) of 4 KiB"),
-      ("  zero", "\(pages.zero)\(share(pages.zero))"),
-      ("  data", "\(pages.data)\(share(pages.data))"),
-      (
-        report.role == .source ? "  not read" : "  not sent",
-        "\(pages.notRead)\(share(pages.notRead))  holes: known to be zero"
-      ),
-      (
-        "wire",
-        "\(ByteCount.format(report.bytes.wire)) on \(report.channels) channel\(report.channels == 1 ? "" : "s"), \(report.lanes) lane\(report.lanes == 1 ? "" : "s")"
-      ),
-      ("codec", codec(report)),
-      (
-        "time",
-        "\(time(seconds.total)): setup \(time(seconds.setup)), reservation \(time(seconds.reservation)), active \(time(seconds.active)), switchover \(time(seconds.switchover)), commit \(time(seconds.commit))"
-      ),
-      (
-        "speed",
-        "guest \(ByteCount.format(report.bytes.guestPerSecond))/s, wire \(ByteCount.format(report.bytes.wirePerSecond))/s while active"
-      ),
-      (
-        "process",
-        "CPU \(time(report.resources.cpuSeconds)), peak memory \(ByteCount.format(report.resources.peakResidentBytes)), frame buffers \(ByteCount.format(report.resources.bufferBytes))"
-      ),
-    ]
-    if report.role == .source {
-      rows.append(
-        (
-          "lanes' time",
-          "reading memory \(time(report.resources.memorySeconds)), codec \(time(report.codec.seconds)), waiting for the link \(time(report.resources.blockedSeconds))"
-        ))
-    } else {
-      rows.append(
-        (
-          "channels' time",
-          "writing memory \(time(report.resources.memorySeconds)), codec \(time(report.codec.seconds))"
-        ))
-    }
-    let digests = report.blocks.compactMap { block in block.digest.map { "\(block.name) \($0)" } }
-    rows += digests.prefix(4).enumerated().map { ($0 == 0 ? "digest" : "", $1) }
-    if digests.count > 4 { rows.append(("", "… and \(digests.count - 4) more: --json")) }
-    let width = rows.map { $0.0.count }.max() ?? 0
-    return rows.map { "\($0)\(String(repeating: " ", count: width - $0.count))  \($1)" }.joined(separator: "\n")
+    let rows = ReportTable(report: report).rows
+    let width = rows.map { $0.name.count }.max() ?? 0
+    return rows.map { "\($0.name)\(String(repeating: " ", count: width - $0.name.count))  \($0.value)" }
+      .joined(separator: "\n")
   }
 
-  private static func codec(_ report: MigrationReport) -> String {
-    guard report.role == .source, report.codec.bytesIn > 0 else { return report.codec.name }
+  private var isSource: Bool { report.role == .source }
+
+  private var rows: [(name: String, value: String)] {
+    [
+      ("outcome", report.outcome.rawValue),
+      (isSource ? "to" : "from", "\(report.peer)  (session \(report.session))"),
+      ("guest", "\(ByteCount.format(report.bytes.guest)) in \(Self.count(report.blocks.count, "RAM block"))"),
+      ("pages", "\(report.pages.total) of 4 KiB"),
+      ("  zero", share(report.pages.zero)),
+      ("  data", share(report.pages.data)),
+      (isSource ? "  not read" : "  not sent", "\(share(report.pages.notRead))  holes, known to be zero"),
+      ("wire", wire),
+      ("codec", codec),
+      ("time", time),
+      ("speed", speed),
+      ("threads", threads),
+      ("process", process),
+    ] + digests
+  }
+
+  private var wire: String {
+    let bytes = ByteCount.format(report.bytes.wire)
+    return "\(bytes) on \(Self.count(report.channels, "channel")), \(Self.count(report.lanes, "lane"))"
+  }
+
+  private var codec: String {
+    guard isSource, report.codec.bytesIn > 0 else { return report.codec.name }
     let ratio = Double(report.codec.bytesIn) / Double(max(1, report.codec.bytesOut))
     let bypassed = report.codec.bypassedPages > 0 ? ", \(report.codec.bypassedPages) pages sent raw" : ""
     return "\(report.codec.name) (\(report.codec.library)), ratio \(Decimal.fixed(ratio, digits: 2))\(bypassed)"
   }
+
+  private var time: String {
+    let seconds = report.seconds
+    let phases = [
+      ("setup", seconds.setup), ("reservation", seconds.reservation), ("active", seconds.active),
+      ("switchover", seconds.switchover), ("commit", seconds.commit),
+    ]
+    return "\(Self.seconds(seconds.total)): "
+      + phases.map { "\($0.0) \(Self.seconds($0.1))" }.joined(separator: ", ")
+  }
+
+  private var speed: String {
+    let guest = ByteCount.format(report.bytes.guestPerSecond)
+    return "guest \(guest)/s, wire \(ByteCount.format(report.bytes.wirePerSecond))/s while active"
+  }
+
+  /// Where the data plane's threads spent their time, summed over them: what is large is the limit.
+  private var threads: String {
+    let memory = Self.seconds(report.resources.memorySeconds)
+    let codec = "codec \(Self.seconds(report.codec.seconds))"
+    guard isSource else { return "writing memory \(memory), \(codec)" }
+    return "reading memory \(memory), \(codec), waiting for the link \(Self.seconds(report.resources.blockedSeconds))"
+  }
+
+  private var process: String {
+    let resources = report.resources
+    return "CPU \(Self.seconds(resources.cpuSeconds)), peak memory \(ByteCount.format(resources.peakResidentBytes)), "
+      + "frame buffers \(ByteCount.format(resources.bufferBytes))"
+  }
+
+  private var digests: [(name: String, value: String)] {
+    let all = report.blocks.compactMap { block in block.digest.map { "\($0) \(block.name)" } }
+    let shown = all.prefix(4).enumerated().map { (name: $0 == 0 ? "digest" : "", value: $1) }
+    return shown + (all.count > 4 ? [(name: "", value: "… and \(all.count - 4) more: --json")] : [])
+  }
+
+  private func share(_ pages: UInt64) -> String {
+    guard report.pages.total > 0 else { return "\(pages)" }
+    return "\(pages) (\(Decimal.fixed(Double(pages) * 100 / Double(report.pages.total), digits: 1)) %)"
+  }
+
+  private static func count(_ number: Int, _ thing: String) -> String { "\(number) \(thing)\(number == 1 ? "" : "s")" }
+
+  private static func seconds(_ value: Double) -> String { Decimal.fixed(value, digits: value < 10 ? 3 : 1) + " s" }
 }

@@ -29,7 +29,9 @@ public struct Dialer: Sendable {
       // Resolved each time: a name may begin to resolve while its host comes up.
       var failure = Errno.connectionRefused
       for address in try SocketAddress.resolve(endpoint, passive: false) {
-        switch attempt(address, until: start + limitNanoseconds, isCancelled: isCancelled) {
+        // The last attempt has a second of its own, so that the reason is the peer's and not our impatience.
+        let deadline = max(start + limitNanoseconds, HostClock.now() + 1_000_000_000)
+        switch attempt(address, until: deadline, isCancelled: isCancelled) {
         case .success(let descriptor):
           do throws(TransportError) {
             try options.apply(to: descriptor, tcp: address.family != AF_UNIX, isLocal: address.isLocal)
@@ -43,12 +45,13 @@ public struct Dialer: Sendable {
         if isCancelled() { throw .stopped }
       }
       let elapsed = HostClock.now() - start
-      guard elapsed + pause < limitNanoseconds else {
-        throw .cannotConnect(endpoint, failure, seconds: Int(elapsed / 1_000_000_000))
+      guard elapsed < limitNanoseconds else {
+        throw .cannotConnect(endpoint, failure, seconds: Int(limitNanoseconds / 1_000_000_000))
       }
-      for _ in 0..<max(1, pause / 100_000_000) {
+      let resume = HostClock.now() + min(pause, limitNanoseconds - elapsed)
+      while HostClock.now() < resume {
         if isCancelled() { throw .stopped }
-        HostClock.sleep(nanoseconds: 100_000_000)
+        HostClock.sleep(nanoseconds: min(100_000_000, resume - min(resume, HostClock.now())))
       }
       pause = min(pause * 2, 1_000_000_000)
     }
