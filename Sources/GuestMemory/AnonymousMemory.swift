@@ -40,7 +40,7 @@ public final class AnonymousMemory: DestinationMemory {
 
   public func store(_ data: RawSpan, block: Int, span: Int, pages: PageMask) throws(GuestMemoryError) {
     precondition(data.byteCount == pages.nonzeroBitCount * PageGeometry.pageByteCount, "one page of data per page")
-    precondition(pages & ~blocks.blocks[block].pages(ofSpan: span) == 0, "pages outside their block")
+    precondition(pages & ~blocks.pages(block: block, span: span) == 0, "pages outside their block")
     written.maps[block].insert(pages, span: span)
     var offset = 0
     unsafe data.withUnsafeBytes { bytes in
@@ -55,7 +55,7 @@ public final class AnonymousMemory: DestinationMemory {
   }
 
   public func clear(block: Int, span: Int, pages: PageMask) throws(GuestMemoryError) {
-    precondition(pages & ~blocks.blocks[block].pages(ofSpan: span) == 0, "pages outside their block")
+    precondition(pages & ~blocks.pages(block: block, span: span) == 0, "pages outside their block")
     (pages & written.maps[block].pages(span: span)).forEachRun { run in
       // SAFETY: the run lies in its block.
       _ = unsafe address(block, span, run.lowerBound).initializeMemory(

@@ -18,10 +18,10 @@ public import PageModel
   public func snapshot(
     block: Int, span: Int, wanted: PageMask, into staging: inout MutableRawSpan
   ) throws(GuestMemoryError) -> Snapshot.Result {
-    let ram = blocks.blocks[block]
-    precondition(wanted & ~ram.pages(ofSpan: span) == 0, "a wanted page lies outside its block")
+    precondition(wanted & ~blocks.pages(block: block, span: span) == 0, "a wanted page lies outside its block")
     let offset = span * PageGeometry.spanByteCount
-    let byteCount = min(PageGeometry.spanByteCount, Int(ram.byteCount) - offset)
+    let byteCount = min(
+      PageGeometry.spanByteCount, blocks.pageCount(block: block) * PageGeometry.pageByteCount - offset)
     // SAFETY: the span lies inside its block, and init's caller promised the block's mapping.
     let source = unsafe RawSpan(_unsafeStart: bases[block] + offset, byteCount: byteCount)
     return Snapshot.take(span: source, wanted: wanted, into: &staging)

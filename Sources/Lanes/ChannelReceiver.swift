@@ -31,6 +31,7 @@ final class ChannelReceiver {
   private let number: Int
   private let connection: Connection
   private let memory: any DestinationMemory
+  private let blocks: BlockTable
   private let counters: ChannelCounters
   /// By tag; a session has at most a handful.
   private let codecs: [(tag: UInt8, codec: any FrameCodec)]
@@ -65,6 +66,7 @@ final class ChannelReceiver {
     self.number = number
     self.connection = connection
     self.memory = memory
+    blocks = memory.blocks
     self.counters = counters
   }
 
@@ -80,7 +82,7 @@ final class ChannelReceiver {
       } catch { throw .transport(channel: number, error) }
       do throws(WireError) {
         try body.withBytes(0..<header.bodyByteCount) { (bytes) throws(WireError) in
-          try records.decode(bytes, header: header, blocks: memory.blocks)
+          try records.decode(bytes, header: header, blocks: blocks)
         }
       } catch { throw .wire(channel: number, error) }
       if header.type == .pages { try apply(header) }
@@ -146,9 +148,8 @@ final class ChannelReceiver {
           try memory.store(data.extracting(offset..<offset + byteCount), block: block, span: index, pages: pages)
           offset += byteCount
         case .zeroRun(let block, let index, let count):
-          let ram = memory.blocks.blocks[block]
           for span in index..<index + count {
-            try memory.clear(block: block, span: span, pages: ram.pages(ofSpan: span))
+            try memory.clear(block: block, span: span, pages: blocks.pages(block: block, span: span))
           }
         }
       } catch { throw .memory(error) }

@@ -19,6 +19,7 @@ final class FrameAssembler {
 
   private let lane: Int
   private let memory: any SourceMemory
+  private let blocks: BlockTable
   private let codec: (any FrameCodec)?
   private let codecTag: UInt8
   private let ring: FrameRing
@@ -48,6 +49,7 @@ final class FrameAssembler {
     codecTag = choice.tag.rawValue
     self.lane = lane
     self.memory = memory
+    blocks = memory.blocks
     self.ring = ring
     self.counters = counters
     self.wantsDigests = wantsDigests
@@ -82,7 +84,7 @@ final class FrameAssembler {
 
   /// Adds the record of a span; a run of all-zero spans grows in place.
   private func note(block: Int, span: Int, zero: PageMask, data: PageMask) {
-    let allZero = data == 0 && zero == memory.blocks.blocks[block].pages(ofSpan: span)
+    let allZero = data == 0 && zero == blocks.pages(block: block, span: span)
     guard allZero else {
       records.append(.span(block: block, index: span, zero: zero, data: data, delta: 0))
       return

@@ -81,7 +81,7 @@ struct RateMeter {
     var etaSeconds: Double?
   }
 
-  private var samples: [(seconds: Double, wire: UInt64, pages: UInt64)] = []
+  private var samples: [(seconds: Double, wire: UInt64, pages: UInt64)] = [(0, 0, 0)]
   private static let windowSeconds = 2.5
 
   mutating func rates(_ progress: MigrationProgress) -> Rates {

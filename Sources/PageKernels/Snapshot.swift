@@ -19,7 +19,7 @@ public enum Snapshot {
 
   /// Copies the pages of `wanted` that are not zero from `span` into `staging`.
   /// - Parameters:
-  ///   - span: up to 64 pages of guest memory; the guest may write to them meanwhile. Each byte is read once.
+  ///   - span: up to 64 pages of guest memory; the guest may write to them meanwhile.
   ///   - wanted: the pages to take; none may lie past the end of `span`.
   ///   - staging: room for every wanted page; must not overlap `span`.
   public static func take(

@@ -6,6 +6,8 @@ public struct BlockTable: Sendable, Equatable {
   public let blocks: [RAMBlock]
   /// Bytes of all blocks together.
   public let byteCount: UInt64
+  /// Pages of each block, apart from its name: looking one up retains nothing.
+  @usableFromInline let pageCounts: [Int]
 
   /// Most blocks that a guest may have.
   public static let blockCountMax = 1024
@@ -13,6 +15,19 @@ public struct BlockTable: Sendable, Equatable {
   public static let nameByteCountMax = 255
   /// Most memory that a guest may have: 64 TiB.
   public static let totalByteCountMax: UInt64 = 1 << 46
+
+  /// Pages of a block. For the data plane: unlike `blocks[block].pageCount`, it costs no reference counting.
+  @inlinable public func pageCount(block: Int) -> Int { pageCounts[block] }
+
+  /// Spans of a block, the last of which may be partial.
+  @inlinable public func spanCount(block: Int) -> Int {
+    (pageCounts[block] + PageGeometry.pagesPerSpan - 1) / PageGeometry.pagesPerSpan
+  }
+
+  /// The pages that a span has: all 64, or fewer in its block's last span.
+  @inlinable public func pages(block: Int, span: Int) -> PageMask {
+    .lowest(pageCounts[block] - span * PageGeometry.pagesPerSpan)
+  }
 
   /// Pages of all blocks together.
   public var pageCount: Int { Int(byteCount) / PageGeometry.pageByteCount }
@@ -40,6 +55,7 @@ public struct BlockTable: Sendable, Equatable {
     }
     self.blocks = blocks
     byteCount = total
+    pageCounts = blocks.map { $0.pageCount }
   }
 
   /// How `other` differs from these blocks in what a guest can see (names, sizes, addresses; not the host's page

@@ -56,7 +56,7 @@ public struct FrameBody {
       dataPageCount += data.nonzeroBitCount
     case .zeroRun(let block, let index, let count):
       let firstPage = index * PageGeometry.pagesPerSpan
-      zeroPageCount += min(count * PageGeometry.pagesPerSpan, blocks.blocks[block].pageCount - firstPage)
+      zeroPageCount += min(count * PageGeometry.pagesPerSpan, blocks.pageCount(block: block) - firstPage)
     }
   }
 }

@@ -49,7 +49,7 @@ public enum SpanRecord: Equatable, Sendable {
     let index = Int(bytes.load(4, as: UInt32.self))
     guard let kind = Kind(rawValue: rawKind) else { throw .badValue(what: "a record's kind", found: UInt64(rawKind)) }
     guard block < blocks.blocks.count else { throw .blockUnknown(found: block, blockCount: blocks.blocks.count) }
-    let spanCount = blocks.blocks[block].spanCount
+    let spanCount = blocks.spanCount(block: block)
     guard index < spanCount else { throw .spanOutsideBlock(block: block, span: index, spanCount: spanCount) }
     let words: (UInt64, UInt64, UInt64) = (bytes.load(8), bytes.load(16), bytes.load(24))
     switch kind {
@@ -57,7 +57,7 @@ public enum SpanRecord: Equatable, Sendable {
       guard words.0 & words.1 == 0, (words.0 | words.1) & words.2 == 0 else {
         throw .masksOverlap(block: block, span: index)
       }
-      guard (words.0 | words.1 | words.2) & ~blocks.blocks[block].pages(ofSpan: index) == 0 else {
+      guard (words.0 | words.1 | words.2) & ~blocks.pages(block: block, span: index) == 0 else {
         throw .pageOutsideBlock(block: block, span: index)
       }
       self = .span(block: block, index: index, zero: words.0, data: words.1, delta: words.2)

@@ -7,8 +7,8 @@
 //   PK_SCALAR is always available and is the oracle that every other tier must agree with, bit for bit.
 // - No allocation, no global state, no errno, no policy. A kernel reads and writes the ranges named in its
 //   comment and nothing else.
-// - Guest memory may be written by the guest while a kernel reads it. A kernel that copies reads each byte once
-//   and decides on the bytes that it read, so what it reports is true of what it stored.
+// - Guest memory may be written by the guest while a kernel reads it. A kernel that copies decides on the
+//   bytes that it stores, never on a second look at the source, so what it reports is true of what it stored.
 #ifndef PAGE_KERNELS_H
 #define PAGE_KERNELS_H
 
@@ -47,7 +47,7 @@ uint64_t pk_zero_mask(enum pk_tier tier, const void *span, uint64_t wanted);
 // *zero_mask to those that are zero (a subset of `wanted`). Returns the number of pages copied, which is
 // popcount(wanted) - popcount(*zero_mask).
 // `staging` must have room for popcount(wanted) pages and must not overlap the span.
-// Each source byte is read once. What `staging` holds past the copied pages is unspecified.
+// What `staging` holds past the copied pages is unspecified.
 size_t pk_snapshot_span(enum pk_tier tier, const void *span, uint64_t wanted, void *staging, uint64_t *zero_mask);
 
 // XXH3-64 of `byte_count` bytes, without a seed (xxHash 0.8). Reads exactly those bytes; all tiers agree.
