@@ -26,12 +26,13 @@ public struct ProcessUsage: Sendable {
   /// Most bytes resident at any time, mapped files included.
   public let peakResidentByteCount: Int64
 
-  /// Reads getrusage(2).
+  /// What the kernel says now. The peak is VmHWM of /proc/self/status: that of getrusage(2) is inherited from the
+  /// process that forked this one.
   public static func current() -> ProcessUsage {
-    var cpu: Int64 = 0
-    var peak: Int64 = 0
-    _ = unsafe hs_process_usage(&cpu, &peak)
-    return ProcessUsage(cpuNanoseconds: cpu, peakResidentByteCount: peak)
+    let status = HostMemory.firstBytes(of: "/proc/self/status") ?? ""
+    let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+    let kibibytes = line.flatMap { Int64($0.filter { $0.isNumber }) } ?? 0
+    return ProcessUsage(cpuNanoseconds: hs_process_cpu_ns(), peakResidentByteCount: kibibytes << 10)
   }
 }
 

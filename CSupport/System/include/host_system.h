@@ -98,7 +98,7 @@ struct hs_iovec {
 #define HS_IOVEC_MAX 64
 ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count);
 
-// Processor time of the calling process (user + system) in nanoseconds, and its peak resident bytes.
-int hs_process_usage(int64_t *cpu_ns, int64_t *peak_resident_bytes);
+// Processor time of the calling process, user and system, in nanoseconds.
+int64_t hs_process_cpu_ns(void);
 
 #endif
