@@ -6,7 +6,7 @@ import Transport
 import Wire
 
 /// Drains the rings of a channel's lanes into its connection, several frames to a write.
-final class ChannelSender: Sendable {
+final class ChannelSender: @unchecked Sendable {
   /// Bytes after which a write is not made larger: enough to make the system call cheap, and small enough to pace.
   private static let writeByteCountMax = 1 << 20
 
@@ -15,6 +15,10 @@ final class ChannelSender: Sendable {
   private let rings: [FrameRing]
   private let frameSpot: ParkingSpot
   private let pacer: Pacer
+  // The sending thread's alone.
+  private let vector = SendVector()
+  private var taken: [Int]
+  private var sequence: UInt64 = 0
 
   /// - Parameter number: from 1, as on the wire.
   init(number: Int, connection: Connection, rings: [FrameRing], frameSpot: ParkingSpot, pacer: Pacer) {
@@ -23,27 +27,30 @@ final class ChannelSender: Sendable {
     self.rings = rings
     self.frameSpot = frameSpot
     self.pacer = pacer
+    taken = [Int](repeating: 0, count: rings.count)
   }
 
   /// Sends until `isStopped`; the body of the sender's thread.
   func run(isStopped: @Sendable () -> Bool) throws(LaneError) {
-    let vector = SendVector()
-    var taken = [Int](repeating: 0, count: rings.count)
-    var sequence: UInt64 = 0
     while true {
       _ = frameSpot.wait { self.rings.contains { $0.readyCount > 0 } || isStopped() }
       if isStopped() { return }
-      collect(into: vector, taken: &taken, sequence: &sequence)
-      pacer.wait(byteCount: vector.remainingByteCount, isCancelled: isStopped)
-      do throws(TransportError) { try connection.send(vector) } catch {
-        throw .transport(channel: number, error)
-      }
-      for (ring, count) in zip(rings, taken) where count > 0 { ring.release(count) }
+      try sendReady(isStopped: isStopped)
     }
   }
 
+  /// Sends what is ready, in one write. Always the same thread.
+  func sendReady(isStopped: @Sendable () -> Bool) throws(LaneError) {
+    collect()
+    pacer.wait(byteCount: vector.remainingByteCount, isCancelled: isStopped)
+    do throws(TransportError) { try connection.send(vector) } catch {
+      throw .transport(channel: number, error)
+    }
+    for (ring, count) in zip(rings, taken) where count > 0 { ring.release(count) }
+  }
+
   /// Gathers ready frames of all rings, each ring's in order, and stamps their sequence numbers.
-  private func collect(into vector: SendVector, taken: inout [Int], sequence: inout UInt64) {
+  private func collect() {
     for index in rings.indices {
       let ring = rings[index]
       // At most half a ring at once, so that the lane has slots to fill while this write is under way.

@@ -25,6 +25,8 @@ final class FrameAssembler {
   private let ring: FrameRing
   private let counters: LaneCounters
   private let isStopped: @Sendable () -> Bool
+  /// Called when a frame is in the ring: sends it at once where the lane is its channel's sender.
+  private let afterPublish: () throws(LaneError) -> Void
   /// Pages on their way to the codec; unused without one.
   private var staging: PageBuffer
   private var records: [SpanRecord] = []
@@ -37,7 +39,8 @@ final class FrameAssembler {
 
   init(
     lane: Int, memory: any SourceMemory, codec choice: CodecChoice, ring: FrameRing, counters: LaneCounters,
-    wantsDigests: Bool, isStopped: @escaping @Sendable () -> Bool
+    wantsDigests: Bool, isStopped: @escaping @Sendable () -> Bool,
+    afterPublish: @escaping () throws(LaneError) -> Void
   ) throws(LaneError) {
     let stagingPages = choice.tag == .none ? 1 : FrameRing.payloadPageCount
     let buffer: PageBuffer
@@ -54,6 +57,7 @@ final class FrameAssembler {
     self.counters = counters
     self.wantsDigests = wantsDigests
     self.isStopped = isStopped
+    self.afterPublish = afterPublish
     records.reserveCapacity(WireLimits.frameRecordCountMax)
     digests = Array(repeating: BlockDigest(), count: memory.blocks.blocks.count)
   }
@@ -79,7 +83,7 @@ final class FrameAssembler {
     counters.zeroPages.add(UInt64(result.zeroMask.nonzeroBitCount), ordering: .relaxed)
     pageCount += result.copiedPageCount
     note(block: block, span: span, zero: result.zeroMask, data: data)
-    return pageCount > Self.closeAbovePageCount || records.count == WireLimits.frameRecordCountMax ? close() : true
+    return pageCount > Self.closeAbovePageCount || records.count == WireLimits.frameRecordCountMax ? try close() : true
   }
 
   /// Adds the record of a span; a run of all-zero spans grows in place.
@@ -138,19 +142,19 @@ final class FrameAssembler {
 
   /// Sends what has been collected and the lane's end-of-iteration mark.
   /// - Returns: false if the pipeline was stopped.
-  func endIteration() -> Bool {
-    guard close(), ensureSlot() else { return false }
-    publish(FrameHeader(type: .endOfIteration, iteration: iteration, lane: UInt16(lane), bodyChecksum: 0))
+  func endIteration() throws(LaneError) -> Bool {
+    guard try close(), ensureSlot() else { return false }
+    try publish(FrameHeader(type: .endOfIteration, iteration: iteration, lane: UInt16(lane), bodyChecksum: 0))
     return true
   }
 
   /// Encodes and publishes the current frame, if it holds anything.
-  private func close() -> Bool {
+  private func close() throws(LaneError) -> Bool {
     guard !records.isEmpty else { return true }
     guard ensureSlot() else { return false }
     let decoded = pageCount * PageGeometry.pageByteCount
     let encoded = encode(decoded)
-    publish(
+    try publish(
       FrameHeader(
         type: .pages, codec: encoded == nil ? 0 : codecTag, flags: encoded == nil ? [] : .dataEncoded,
         iteration: iteration, recordCount: records.count, dataByteCount: encoded ?? decoded,
@@ -184,7 +188,7 @@ final class FrameAssembler {
   }
 
   /// Writes records and header in front of the payload, and hands the slot over.
-  private func publish(_ header: FrameHeader) {
+  private func publish(_ header: FrameHeader) throws(LaneError) {
     let recordBytes = records.count * SpanRecord.byteCount
     let start = FrameRing.payloadOffset - recordBytes - FrameHeader.byteCount
     ring.withSlot { slot in
@@ -205,6 +209,7 @@ final class FrameAssembler {
     records.removeAll(keepingCapacity: true)
     pageCount = 0
     holdsSlot = false
+    try afterPublish()
   }
 }
 

@@ -77,14 +77,16 @@ struct PipelineHarness {
     self.far = far
   }
 
-  func sender(_ source: ArraySource, codec: CodecChoice, laneCount: Int, bandwidth: UInt64 = 0) throws
+  func sender(_ source: ArraySource, codec: CodecChoice, laneCount: Int, bandwidth: UInt64 = 0, cpuCount: Int = 2)
+    throws
     -> SendingPipeline
   {
     let pending = try source.blocks.blocks.indices.map { try source.presentPages(block: $0) }
     return try SendingPipeline(
       memory: source, pending: pending, connections: near,
       configuration: .init(
-        laneCount: laneCount, codec: codec, wantsDigests: true, pacer: Pacer(bytesPerSecond: bandwidth)),
+        laneCount: laneCount, codec: codec, wantsDigests: true, pacer: Pacer(bytesPerSecond: bandwidth),
+        cpuCount: cpuCount),
       onEvent: { [events] in events.post(.sending($0)) })
   }
 

@@ -24,13 +24,15 @@ import Wire
     arguments: [
       ("none", 1, 1), ("none", 4, 2), ("lz4", 1, 1), ("lz4:9", 3, 2), ("zstd:1", 2, 2), ("zstd:-5", 8, 8),
       ("deflate:1", 5, 4),
-    ])
-  func roundTrip(codec: String, lanes: Int, channels: Int) throws {
+    ], [1, 64])
+  func roundTrip(_ shape: (codec: String, lanes: Int, channels: Int), cpuCount: Int) throws {
+    let (codec, lanes, channels) = shape
     let source = try ArraySource(Self.contents(seed: 11))
     let harness = try PipelineHarness(channelCount: channels)
     let choice = try CodecChoice(parsing: codec)
     let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
-    let sender = try harness.sender(source, codec: choice, laneCount: lanes)
+    // Few CPUs: lanes send their frames themselves, where there is one per channel. Many: a sender each.
+    let sender = try harness.sender(source, codec: choice, laneCount: lanes, cpuCount: cpuCount)
     let receiver = harness.receiver(memory, codecs: [choice.tag])
     sender.start()
     receiver.start()
@@ -86,12 +88,12 @@ import Wire
     receiver.stop()
   }
 
-  @Test("Stopping in the middle ends every thread, on both sides")
-  func stopsInTheMiddle() throws {
+  @Test("Stopping in the middle ends every thread, on both sides", arguments: [1, 64])
+  func stopsInTheMiddle(cpuCount: Int) throws {
     let source = try ArraySource([SamplePages.image(Array(repeating: .random, count: 4096), seed: 6)])
     let harness = try PipelineHarness(channelCount: 2)
     let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: true)
-    let sender = try harness.sender(source, codec: .none, laneCount: 4, bandwidth: 1 << 20)
+    let sender = try harness.sender(source, codec: .none, laneCount: 2, bandwidth: 1 << 20, cpuCount: cpuCount)
     let receiver = harness.receiver(memory, codecs: [.none])
     sender.start()
     receiver.start()
@@ -104,11 +106,11 @@ import Wire
     #expect(sender.statistics.dataPages < 4096)
   }
 
-  @Test("A peer that reads nothing holds no thread once the pipeline is stopped")
-  func blockedPeer() throws {
+  @Test("A peer that reads nothing holds no thread once the pipeline is stopped", arguments: [1, 64])
+  func blockedPeer(cpuCount: Int) throws {
     let source = try ArraySource([SamplePages.image(Array(repeating: .random, count: 4096), seed: 8)])
     let harness = try PipelineHarness(channelCount: 2)
-    let sender = try harness.sender(source, codec: .none, laneCount: 2)
+    let sender = try harness.sender(source, codec: .none, laneCount: 2, cpuCount: cpuCount)
     sender.start()
     sender.begin(iteration: 1)
     HostClock.sleep(nanoseconds: 100_000_000)
