@@ -4,9 +4,9 @@ import SystemPackage
 
 /// How sockets are set up.
 public struct SocketOptions: Sendable, Equatable {
-  /// SO_SNDBUF and SO_RCVBUF in bytes; 0 leaves the kernel's own tuning, which is right for real links. On loopback
-  /// there is no distance to fill, and a send buffer of 256 KiB keeps what is under way in the cache: a third more
-  /// throughput than the kernel's tuning, measured side by side.
+  /// SO_SNDBUF and SO_RCVBUF in bytes; 0 leaves the kernel's own tuning, which is right for real links.
+  /// On loopback there is no distance to fill, and a send buffer of 256 KiB keeps what is under way in the cache
+  /// (docs/PERFORMANCE.md).
   public var bufferByteCount: Int
   /// TCP congestion control by name; nil leaves the host's default.
   public var congestionControl: String?
