@@ -131,7 +131,11 @@ public final class DestinationSession: Sendable {
     live.withLock { $0.blocks = blocks }
     let token = SessionIdentity.random()
     try control.send(
-      .accept(.init(version: WireLimits.versions.upperBound, token: token, software: configuration.software)))
+      .accept(
+        .init(
+          // The highest that both speak: the ranges overlap, or `hello` would not have been read.
+          version: min(hello.versions.upperBound, WireLimits.versions.upperBound), token: token,
+          software: configuration.software)))
     control.connection.setTimeout(nil)
     let vigil = Vigil(limit: configuration.silenceLimit)
     let receiving = control.startReceiving(into: events, vigil: vigil)

@@ -2,7 +2,6 @@
 public import GuestMemory
 import HostSystem
 import Lanes
-import Logging
 public import PageCodecs
 import PageKernels
 import PageModel

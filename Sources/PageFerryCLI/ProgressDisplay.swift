@@ -48,7 +48,7 @@ final class ProgressDisplay: Sendable {
     }
   }
 
-  /// `active  43 %  wire 812 MiB/s  guest 1.60 GiB/s  zero 112345  data 99213  ratio 2.10  ETA 0:03`
+  /// `active      95 %  wire 96.2 MiB/s  guest 247 MiB/s  zero 0  data 126810  ratio 2.57  ETA 0:01`
   static func line(_ progress: MigrationProgress, _ rates: RateMeter.Rates) -> String {
     let percent = Int((progress.fraction * 100).rounded(.down))
     let data = Double(progress.dataPages) * 4096
