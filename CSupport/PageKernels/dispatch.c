@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A table per tier, chosen by the caller's argument. Not ifunc: its resolver runs before sanitizers are ready.
+#include "delta_format.h"
 #include "tier_table.h"
 
 #include <string.h>
@@ -22,6 +23,13 @@ static const struct pk_tier_table *table_of(enum pk_tier tier) {
   }
 }
 
+#if defined(__x86_64__)
+// Every processor with AVX2 has these; a hypervisor may hide them all the same.
+static bool has_bit_counting(void) {
+  return __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+#endif
+
 bool pk_tier_available(enum pk_tier tier) {
   switch (tier) {
   case PK_SCALAR:
@@ -30,9 +38,9 @@ bool pk_tier_available(enum pk_tier tier) {
   case PK_SSE2:
     return true; // Part of the x86-64 baseline.
   case PK_AVX2:
-    return __builtin_cpu_supports("avx2"); // Asks XGETBV too: the kernel must save the registers.
+    return has_bit_counting() && __builtin_cpu_supports("avx2"); // Asks XGETBV too: the kernel must save the registers.
   case PK_AVX512:
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+    return has_bit_counting() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
 #elif defined(__aarch64__)
   case PK_NEON:
     return true; // Part of the AArch64 baseline.
@@ -63,12 +71,46 @@ size_t pk_snapshot_span(enum pk_tier tier, const void *span, uint64_t wanted, vo
   return table_of(tier)->snapshot_span(span, wanted, staging, zero_mask);
 }
 
-uint64_t pk_hash64(enum pk_tier tier, const void *bytes, size_t byte_count) {
-  return table_of(tier)->hash64(bytes, byte_count);
+size_t pk_snapshot_hash_span(enum pk_tier tier, const void *span, uint64_t wanted, uint64_t seed, void *staging,
+                             uint64_t *zero_mask, uint64_t *hashes) {
+  const struct pk_tier_table *table = table_of(tier);
+  size_t copied = table->snapshot_span(span, wanted, staging, zero_mask);
+  // The whole span first: hashing each page as soon as it is copied breaks up the stream of reads, and takes a quarter
+  // more time than reading the copies again from the second-level cache.
+  for (size_t page = 0; page < copied; page++)
+    hashes[page] = table->hash64((const uint8_t *)staging + page * PK_PAGE_BYTES, PK_PAGE_BYTES, seed);
+  return copied;
+}
+
+uint64_t pk_hash64(enum pk_tier tier, const void *bytes, size_t byte_count, uint64_t seed) {
+  return table_of(tier)->hash64(bytes, byte_count, seed);
 }
 
 void pk_hash128(enum pk_tier tier, const void *bytes, size_t byte_count, uint64_t seed, uint64_t *low, uint64_t *high) {
   table_of(tier)->hash128(bytes, byte_count, seed, low, high);
+}
+
+uint32_t pk_delta_encode(enum pk_tier tier, const void *base, const void *page, void *delta, uint32_t capacity) {
+  return table_of(tier)->delta_encode(base, page, delta, capacity);
+}
+
+uint32_t pk_delta_update(enum pk_tier tier, void *cached, const void *page, void *delta, uint32_t capacity) {
+  return table_of(tier)->delta_update(cached, page, delta, capacity);
+}
+
+enum pk_delta_fault pk_delta_apply(enum pk_tier tier, const void *delta, size_t byte_count, void *page) {
+  return table_of(tier)->delta_apply(delta, byte_count, page);
+}
+
+enum pk_delta_fault pk_delta_check(const void *delta, size_t byte_count) {
+  struct pk_delta_walk walk = {delta, (const uint8_t *)delta + byte_count, 0, 0};
+  for (bool is_first = true; walk.at != walk.end; is_first = false) {
+    enum pk_delta_fault fault = pk_take_pair(&walk, is_first);
+    if (fault != PK_DELTA_VALID)
+      return fault;
+    walk.at += walk.run;
+  }
+  return PK_DELTA_VALID;
 }
 
 size_t pk_compact_pages(void *pages, size_t page_count, uint64_t keep) {

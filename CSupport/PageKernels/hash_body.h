@@ -7,7 +7,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-static uint64_t hash64(const void *bytes, size_t byte_count) { return XXH3_64bits(bytes, byte_count); }
+static uint64_t hash64(const void *bytes, size_t byte_count, uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes, byte_count, seed);
+}
 
 static void hash128(const void *bytes, size_t byte_count, uint64_t seed, uint64_t *low, uint64_t *high) {
   XXH128_hash_t hash = XXH3_128bits_withSeed(bytes, byte_count, seed);

@@ -5,6 +5,8 @@
 #define XXH_VECTOR XXH_SCALAR
 #include "hash_body.h"
 
+#include "delta_scalar.h"
+
 #include <string.h>
 
 static bool page_is_zero(const void *page) {
@@ -43,4 +45,13 @@ static size_t snapshot_span(const void *span, uint64_t wanted, void *staging, ui
   return copied;
 }
 
-const struct pk_tier_table pk_scalar_table = {page_is_zero, zero_mask, snapshot_span, hash64, hash128};
+const struct pk_tier_table pk_scalar_table = {
+    .page_is_zero = page_is_zero,
+    .zero_mask = zero_mask,
+    .snapshot_span = snapshot_span,
+    .hash64 = hash64,
+    .hash128 = hash128,
+    .delta_encode = delta_encode,
+    .delta_update = delta_update,
+    .delta_apply = delta_apply,
+};

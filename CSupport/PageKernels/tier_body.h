@@ -11,6 +11,7 @@
 //
 // No include guard: one inclusion per translation unit by construction.
 
+#include "delta_body.h"
 #include "tier_table.h"
 
 enum { PK_BLOCK_BYTES = 256, PK_HEAD_BYTES = 64 };
@@ -110,4 +111,13 @@ PK_TARGET static size_t snapshot_span(const void *span, uint64_t wanted, void *s
   return (size_t)(to - (uint8_t *)staging) / PK_PAGE_BYTES;
 }
 
-const struct pk_tier_table PK_TABLE = {page_is_zero, zero_mask, snapshot_span, hash64, hash128};
+const struct pk_tier_table PK_TABLE = {
+    .page_is_zero = page_is_zero,
+    .zero_mask = zero_mask,
+    .snapshot_span = snapshot_span,
+    .hash64 = hash64,
+    .hash128 = hash128,
+    .delta_encode = delta_encode,
+    .delta_update = delta_update,
+    .delta_apply = delta_apply,
+};

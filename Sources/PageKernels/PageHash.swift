@@ -6,13 +6,19 @@ public enum PageHash {
   /// XXH3-64 of `bytes`.
   public static func checksum(_ bytes: RawSpan, tier: KernelTier = .best) -> UInt64 {
     // SAFETY: the hash reads `count` bytes and keeps nothing.
-    unsafe bytes.withUnsafeBytes { unsafe pk_hash64(tier.raw, $0.baseAddress, $0.count) }
+    unsafe bytes.withUnsafeBytes { unsafe pk_hash64(tier.raw, $0.baseAddress, $0.count, 0) }
+  }
+
+  /// XXH3-64 of a page's bytes under a session's seed, to tell whether the page is what it was.
+  public static func page(_ page: RawSpan, seed: UInt64, tier: KernelTier = .best) -> UInt64 {
+    // SAFETY: as above.
+    unsafe page.withUnsafeBytes { unsafe pk_hash64(tier.raw, $0.baseAddress, $0.count, seed) }
   }
 
   /// XXH3-64 of a control message's bytes.
   public static func checksum(_ bytes: [UInt8]) -> UInt64 {
     // SAFETY: as above.
-    unsafe bytes.withUnsafeBytes { unsafe pk_hash64(KernelTier.best.raw, $0.baseAddress, $0.count) }
+    unsafe bytes.withUnsafeBytes { unsafe pk_hash64(KernelTier.best.raw, $0.baseAddress, $0.count, 0) }
   }
 
   /// XXH3-128 of one page under its page number.

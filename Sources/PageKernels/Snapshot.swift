@@ -40,6 +40,34 @@ public enum Snapshot {
     return Result(zeroMask: zeroMask, copiedPageCount: copied)
   }
 
+  /// As `take(span:wanted:into:)`, and also the hash of each copied page.
+  ///
+  /// The hash is that of the bytes in `staging`, as ``PageHash/page(_:seed:tier:)`` has it: guest memory is read once.
+  /// - Parameter hashes: room for every wanted page; the i-th is that of the i-th copied page.
+  public static func take(
+    span: RawSpan, wanted: UInt64, into staging: inout MutableRawSpan, hashes: inout MutableSpan<UInt64>, seed: UInt64,
+    tier: KernelTier = .best
+  ) -> Result {
+    precondition(
+      ZeroScan.highestPage(wanted) * Int(PK_PAGE_BYTES) <= span.byteCount, "a wanted page lies past the span")
+    precondition(wanted.nonzeroBitCount * Int(PK_PAGE_BYTES) <= staging.byteCount, "staging is too small")
+    precondition(wanted.nonzeroBitCount <= hashes.count, "too little room for hashes")
+    guard wanted != 0 else { return Result(zeroMask: 0, copiedPageCount: 0) }
+    var zeroMask: UInt64 = 0
+    // SAFETY: as in take(); at most popcount(wanted) hashes are written.
+    let copied = unsafe span.withUnsafeBytes { from in
+      unsafe staging.withUnsafeMutableBytes { to in
+        unsafe hashes.withUnsafeMutableBufferPointer { hashes in
+          guard let source = from.baseAddress, let target = to.baseAddress, let hashes = hashes.baseAddress else {
+            return 0
+          }
+          return unsafe pk_snapshot_hash_span(tier.raw, source, wanted, seed, target, &zeroMask, hashes)
+        }
+      }
+    }
+    return Result(zeroMask: zeroMask, copiedPageCount: copied)
+  }
+
   /// Drops zero pages from a packed run of pages, in place.
   ///
   /// For sources that can only be copied whole (`pread`): copy first, classify the copy, close the gaps.

@@ -50,11 +50,59 @@ uint64_t pk_zero_mask(enum pk_tier tier, const void *span, uint64_t wanted);
 // What `staging` holds past the copied pages is unspecified.
 size_t pk_snapshot_span(enum pk_tier tier, const void *span, uint64_t wanted, void *staging, uint64_t *zero_mask);
 
-// XXH3-64 of `byte_count` bytes, without a seed (xxHash 0.8). Reads exactly those bytes; all tiers agree.
-uint64_t pk_hash64(enum pk_tier tier, const void *bytes, size_t byte_count);
+// As pk_snapshot_span, and sets hashes[i] to the XXH3-64 under `seed` of the i-th copied page, of the bytes that were
+// stored. `hashes` must have room for popcount(wanted). Guest memory is read once: the hash sees the copy, which is
+// still in the second-level cache.
+size_t pk_snapshot_hash_span(enum pk_tier tier, const void *span, uint64_t wanted, uint64_t seed, void *staging,
+                             uint64_t *zero_mask, uint64_t *hashes);
+
+// XXH3-64 of `byte_count` bytes under `seed` (xxHash 0.8; seed 0 is the hash without one). Reads exactly those bytes;
+// all tiers agree.
+uint64_t pk_hash64(enum pk_tier tier, const void *bytes, size_t byte_count, uint64_t seed);
 
 // XXH3-128 of `byte_count` bytes under `seed`: its low and high 64 bits.
 void pk_hash128(enum pk_tier tier, const void *bytes, size_t byte_count, uint64_t seed, uint64_t *low, uint64_t *high);
+
+// Deltas: XBZRLE as QEMU publishes it (docs/devel/migration, migration/xbzrle.c). A delta is a sequence of
+//
+//   zrun   uleb128   bytes that keep what the page had; 0 only at the start
+//   nzrun  uleb128   bytes that are replaced, at least 1
+//   nzrun bytes
+//
+// and what follows the last pair keeps what it had. A length takes one byte below 128, two otherwise (a page has 4096
+// bytes). The encoder writes maximal runs, so that there is exactly one delta between two pages; all tiers agree.
+enum {
+  PK_DELTA_ROOM = 128,            // Bytes behind `capacity` that an encoder may use as scratch.
+  PK_DELTA_UNCHANGED = 0,         // The length of the delta between equal pages.
+  PK_DELTA_OVERFLOW = 0xFFFFFFFF, // The delta is longer than `capacity`.
+};
+
+// Encodes what turns the page at `base` into the page at `page`; neither may change meanwhile. Returns the delta's
+// length, PK_DELTA_UNCHANGED or PK_DELTA_OVERFLOW. Writes at most `capacity` + PK_DELTA_ROOM bytes at `delta`, which
+// overlaps neither page; after PK_DELTA_OVERFLOW their content is unspecified. Pages that cannot fit are given up
+// before anything is encoded.
+uint32_t pk_delta_encode(enum pk_tier tier, const void *base, const void *page, void *delta, uint32_t capacity);
+
+// The same for a page that the guest may be writing to, fused with its snapshot: `cached` holds the base before the
+// call, and afterwards a copy of the page, taken in one pass, which the delta leads to exactly. The copy is complete
+// whatever is returned. `cached`, `page` and `delta` do not overlap.
+uint32_t pk_delta_update(enum pk_tier tier, void *cached, const void *page, void *delta, uint32_t capacity);
+
+// What is wrong with a delta.
+enum pk_delta_fault {
+  PK_DELTA_VALID = 0,
+  PK_DELTA_TRUNCATED = 1,  // It ends inside a length, or before the bytes that a length announces.
+  PK_DELTA_LENGTH = 2,     // A length takes more than two bytes.
+  PK_DELTA_EMPTY_RUN = 3,  // A run of no bytes: a zrun after the first pair, or any nzrun.
+  PK_DELTA_PAST_PAGE = 4,  // The runs lead past the end of the page.
+};
+
+// Whether the `byte_count` bytes at `delta`, which may be anything, are a delta. Reads only them.
+enum pk_delta_fault pk_delta_check(const void *delta, size_t byte_count);
+
+// Applies a delta, which may be anything, to the page at `page`. Reads only the delta, writes only that page; stops at
+// the first fault, with the runs before it applied: check first where that would matter.
+enum pk_delta_fault pk_delta_apply(enum pk_tier tier, const void *delta, size_t byte_count, void *page);
 
 // Drops pages from a packed run, in place: of `page_count` (at most 64) pages at `pages`, those whose bit is
 // set in `keep` move to the front, in order. Returns how many were kept. Reads and writes only those pages.
