@@ -33,8 +33,7 @@ let package = Package(
     .systemLibrary(
       name: "CZstd", path: "CSupport/Libraries/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(
-      name: "CDeflate", path: "CSupport/Libraries/CDeflate", pkgConfig: "libdeflate",
-      providers: [.apt(["libdeflate-dev"])]),
+      name: "CZlib", path: "CSupport/Libraries/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(
       name: "CXXHash", path: "CSupport/Libraries/CXXHash", pkgConfig: "libxxhash",
       providers: [.apt(["libxxhash-dev"])]),
@@ -43,6 +42,7 @@ let package = Package(
 
     // Floor 0
     .target(name: "CPageKernels", dependencies: ["CXXHash"], path: "CSupport/PageKernels", cSettings: c),
+    .target(name: "CDeflateEngines", dependencies: ["CZlib"], path: "CSupport/Deflate", cSettings: c),
     .target(name: "CHostSystem", path: "CSupport/System", cSettings: c),
     .target(name: "PageModel", swiftSettings: swift),
     .target(name: "PageKernels", dependencies: ["CPageKernels"], swiftSettings: swift),
@@ -50,7 +50,7 @@ let package = Package(
 
     // Floor 1
     .target(
-      name: "PageCodecs", dependencies: ["CLZ4", "CZstd", "CDeflate"], swiftSettings: swift),
+      name: "PageCodecs", dependencies: ["CLZ4", "CZstd", "CDeflateEngines"], swiftSettings: swift),
     .target(
       name: "GuestMemory", dependencies: ["PageModel", "PageKernels", "HostSystem", "CHostSystem", system],
       swiftSettings: swift),

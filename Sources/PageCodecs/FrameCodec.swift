@@ -37,6 +37,8 @@ public struct CodecIdentity: Sendable, Equatable {
   public let defaultLevel: Int
   /// Library and version in use.
   public let library: String
+  /// What to install for the codec to do better on this host, or nil.
+  public var advice: String? = nil
   /// One line for `--help` and `doctor`.
   public let summary: String
 }

@@ -7,11 +7,10 @@ import Testing
 struct CodecCorpusTests {
   @Test(
     "an input of the corpus is refused, or decoded within bounds",
-    arguments: ["lz4", "zstd", "deflate"])
-  func corpus(name: String) throws {
-    let type = try #require(CodecRegistry.all.first { $0.identity.name == name })
-    let driver = try CodecDriver(type)
-    let files = Corpus.files(name)
+    arguments: (CodecCase.usual + CodecCase.deflateEngines).filter { $0.name != "none" })
+  func corpus(_ codec: CodecCase) throws {
+    let driver = CodecDriver(try codec.make())
+    let files = Corpus.files(codec.name)
     #expect(files.count >= 4)
     for path in files { #expect(driver.run(try TemporaryDirectory.read(path)) == nil, "\(path)") }
   }

@@ -17,8 +17,10 @@ final class CodecDriver {
   private let destination = GuardedMemory(capacity: CodecDriver.decodedByteCountMax)
   private let encoded = GuardedMemory(capacity: CodecDriver.decodedByteCountMax)
 
-  init(_ type: any FrameCodec.Type) throws(CodecError) {
-    codec = try type.init(level: type.identity.defaultLevel)
+  init(_ codec: any FrameCodec) { self.codec = codec }
+
+  convenience init(_ type: any FrameCodec.Type) throws(CodecError) {
+    self.init(try type.init(level: type.identity.defaultLevel))
   }
 
   /// - Returns: nil if the bytes were refused by a thrown error or decoded within bounds, else what was wrong.

@@ -1,23 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-import PageCodecs
 import TestSupport
 import Testing
 
-/// A codec at a level, as a test argument.
+@testable import PageCodecs
+
+/// A codec at a level, as a test argument; one of deflate may be held to an engine.
 struct CodecCase: Sendable, CustomTestStringConvertible {
   let type: any FrameCodec.Type
   let level: Int
+  var engine: DeflateEngine?
 
   var name: String { type.identity.name }
-  var testDescription: String { "\(name):\(level)" }
+  var testDescription: String { "\(name):\(level)\(engine.map { " by \($0.name)" } ?? "")" }
 
-  func make() throws(CodecError) -> any FrameCodec { try type.init(level: level) }
+  func make() throws(CodecError) -> any FrameCodec {
+    guard let engine else { return try type.init(level: level) }
+    return try DeflateCodec(level: level, engine: engine)
+  }
 
   /// Every codec at its lowest, its usual and its highest level.
-  static let all = CodecRegistry.all.flatMap { type in
-    let identity = type.identity
-    return Set([identity.levels.lowerBound, identity.defaultLevel, identity.levels.upperBound]).sorted()
-      .map { CodecCase(type: type, level: $0) }
+  static let all =
+    CodecRegistry.all.flatMap { type in
+      let identity = type.identity
+      return Set([identity.levels.lowerBound, identity.defaultLevel, identity.levels.upperBound]).sorted()
+        .map { CodecCase(type: type, level: $0) }
+    } + deflateEngines
+
+  /// Deflate by each engine that is present, at its lowest and its highest level.
+  static let deflateEngines = DeflateEngine.allCases.filter { $0.isPresent }.flatMap { engine in
+    [engine.levels.lowerBound, engine.levels.upperBound]
+      .map { CodecCase(type: DeflateCodec.self, level: $0, engine: engine) }
   }
 
   /// Those that change the bytes.

@@ -57,7 +57,9 @@ struct HostileInputTests {
     #expect(same, "good data after bad, seed 222")
   }
 
-  @Test("Random bytes are refused or decode, within the destination", arguments: CodecCase.usual)
+  @Test(
+    "Random bytes are refused or decode, within the destination",
+    arguments: CodecCase.usual + CodecCase.deflateEngines)
   func random(_ codec: CodecCase) throws {
     let decoder = try codec.make()
     var generator = SeededGenerator(seed: 223)
@@ -70,6 +72,17 @@ struct HostileInputTests {
       }
       let byteCount = 4096 * Int.random(in: 1...3, using: &generator)
       _ = decode(head + tail, decoder, codec, byteCount: byteCount, "round \(round), seed 223")
+    }
+  }
+
+  @Test("Data that something follows is refused", arguments: CodecCase.all)
+  func followed(_ codec: CodecCase) throws {
+    let (source, encoded) = try sample(codec, pages: 2, seed: 225)
+    let decoder = try codec.make()
+    for rest in [[0], [0xff], encoded, [UInt8](repeating: 0, count: 4096)] {
+      #expect(throws: CodecError.corrupt(codec: codec.name, expected: source.count), "\(rest.count) bytes, seed 225") {
+        _ = try decoder.decode(encoded + rest, byteCount: source.count)
+      }
     }
   }
 

@@ -28,7 +28,9 @@ struct DoctorCommand: ParsableCommand {
       let levels = codec.levelName.map {
         ", \($0) \(codec.levels.lowerBound) to \(codec.levels.upperBound) (default \(codec.defaultLevel))"
       }
-      return Finding("codecs", codec.name, .good, "\(codec.library)\(levels ?? "")")
+      return Finding(
+        "codecs", codec.name, codec.advice == nil ? .good : .note, "\(codec.library)\(levels ?? "")",
+        advice: codec.advice)
     }
   }
 
