@@ -7,6 +7,7 @@ public enum CodecRegistry {
     NoneCodec.self,
     LZ4Codec.self,
     ZstdCodec.self,
+    ZstdLongCodec.self,
     DeflateCodec.self,
   ]
 
@@ -24,7 +25,7 @@ public struct CodecChoice: Sendable, Equatable, CustomStringConvertible {
   /// No compression.
   public static let none = CodecChoice(tag: .none, level: 0)
 
-  private init(tag: CodecTag, level: Int) {
+  init(tag: CodecTag, level: Int) {
     self.tag = tag
     self.level = level
   }
@@ -50,9 +51,13 @@ public struct CodecChoice: Sendable, Equatable, CustomStringConvertible {
   }
 
   /// Makes the codec.
-  public func make() throws(CodecError) -> any FrameCodec {
+  /// - Parameter historyByteCount: what a ``HistoryCodec`` may look back over.
+  public func make(historyByteCount: Int = 0) throws(CodecError) -> any FrameCodec {
     guard let type = CodecRegistry.codec(tag: tag) else {
       throw .unknown(name: "number \(tag.rawValue)", known: CodecRegistry.all.map { $0.identity.name })
+    }
+    if historyByteCount > 0, let type = type as? any HistoryCodec.Type {
+      return try type.init(level: level, historyByteCount: historyByteCount)
     }
     return try type.init(level: level)
   }

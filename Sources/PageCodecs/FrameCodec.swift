@@ -2,8 +2,8 @@
 
 /// Turns a run of page bytes into fewer bytes and back.
 ///
-/// One instance belongs to one thread and keeps its library's context from frame to frame: nothing is allocated
-/// after `init`. Every output is independently decodable, so that a frame can be re-sent on another channel.
+/// One instance belongs to one thread and keeps its library's context from frame to frame: nothing is allocated once
+/// it is warm. Every output decodes by itself, unless the codec is a ``HistoryCodec``.
 /// A new codec is one file that conforms to this, and one line in ``CodecRegistry``.
 public protocol FrameCodec: AnyObject, SendableMetatype {
   /// What the wire and the operator call this codec.
@@ -21,6 +21,21 @@ public protocol FrameCodec: AnyObject, SendableMetatype {
   /// Decodes `source`, which must yield exactly `destination.byteCount` bytes. `source` is untrusted.
   /// - Throws: ``CodecError/corrupt(codec:expected:)``; `destination` is then partly written, never past its end.
   func decode(_ source: RawSpan, into destination: inout MutableRawSpan) throws(CodecError)
+}
+
+/// A codec whose frames refer to frames before them, of the same lane.
+///
+/// A lane's frames arrive in order, so both sides of a lane have the same history. It begins with the first frame after
+/// `init` or a restart, and that frame is marked on the wire.
+public protocol HistoryCodec: FrameCodec {
+  /// A codec that looks back over at most `historyByteCount` bytes.
+  init(level: Int, historyByteCount: Int) throws(CodecError)
+
+  /// Forgets everything: the next frame is decoded without those before it.
+  func restart()
+
+  /// The same, and goes on at another level.
+  func restart(level: Int)
 }
 
 /// A codec's names and range.
@@ -52,6 +67,7 @@ public struct CodecTag: RawRepresentable, Sendable, Hashable {
   public static let lz4 = CodecTag(rawValue: 1)
   public static let zstd = CodecTag(rawValue: 2)
   public static let deflate = CodecTag(rawValue: 3)
+  public static let zstdLong = CodecTag(rawValue: 4)
 }
 
 /// Why a codec refused.

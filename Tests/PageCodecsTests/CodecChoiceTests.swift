@@ -22,7 +22,7 @@ struct CodecChoiceTests {
     #expect(type(of: try choice.make()).identity.tag == tag)
   }
 
-  private static let names = ["none", "lz4", "zstd", "deflate"]
+  private static let names = ["none", "lz4", "zstd", "zstd-long", "deflate"]
 
   @Test(
     "A bad choice is refused with its error",
@@ -53,7 +53,7 @@ struct CodecChoiceTests {
   func messages() {
     #expect(
       CodecError.unknown(name: "gzip", known: Self.names).description
-        == "unknown codec 'gzip'; known: none, lz4, zstd, deflate")
+        == "unknown codec 'gzip'; known: none, lz4, zstd, zstd-long, deflate")
     #expect(
       CodecError.badLevel(codec: "zstd", found: "20", allowed: -100...19).description
         == "codec zstd: '20' is not a whole number from -100 to 19")

@@ -32,6 +32,7 @@ final class CodecDriver {
     guard let first = decode(payload, byteCount: byteCount) else { return destination.problem(byteCount) }
     if let problem = destination.problem(byteCount) { return problem }
     // What was accepted must survive its own encoder.
+    (codec as? any HistoryCodec)?.restart()
     let length = source.withTail(byteCount, setTo: first) { from in
       encoded.withTail(byteCount) { codec.encode(from.bytes, into: &$0) }
     }
@@ -42,6 +43,7 @@ final class CodecDriver {
   }
 
   private func decode(_ payload: [UInt8], byteCount: Int) -> [UInt8]? {
+    (codec as? any HistoryCodec)?.restart()
     let isDecoded = source.withTail(payload.count, setTo: payload) { from in
       destination.withTail(byteCount) { to in
         do throws(CodecError) { try codec.decode(from.bytes, into: &to) } catch { return false }

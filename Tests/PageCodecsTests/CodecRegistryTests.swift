@@ -36,6 +36,6 @@ struct CodecRegistryTests {
   @Test("A name has nothing in it that the choice 'name:level' would trip over", arguments: CodecCase.usual)
   func names(_ codec: CodecCase) {
     #expect(!codec.name.isEmpty)
-    #expect(codec.name.allSatisfy { $0.isASCII && ($0.isLowercase || $0.isNumber) })
+    #expect(codec.name.allSatisfy { $0.isASCII && ($0.isLowercase || $0.isNumber || $0 == "-") })
   }
 }

@@ -21,11 +21,15 @@ public func fuzzLZ4(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt { unsafe
 @c(pageferry_fuzz_zstd)
 public func fuzzZstd(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt { unsafe zstd.run(data, size) }
 
+@c(pageferry_fuzz_zstd_long)
+public func fuzzZstdLong(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt { unsafe zstdLong.run(data, size) }
+
 @c(pageferry_fuzz_deflate)
 public func fuzzDeflate(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt { unsafe deflate.run(data, size) }
 
 private let lz4 = OneThread(LZ4Codec.self)
 private let zstd = OneThread(ZstdCodec.self)
+private let zstdLong = OneThread(ZstdLongCodec.self)
 private let deflate = OneThread(DeflateCodec.self)
 
 /// A codec's driver, kept from input to input as a channel keeps its codec.

@@ -125,6 +125,7 @@ func codecSeeds() throws -> [Seed] {
 }
 
 private func encode(_ content: [UInt8], with codec: any FrameCodec) -> [UInt8] {
+  (codec as? any HistoryCodec)?.restart()
   var target = [UInt8](repeating: 0, count: content.count + 1024)
   var span = target.mutableSpan
   var raw = unsafe span.mutableBytes

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+import PageCodecs
+import TestSupport
+import Testing
+
+/// A lane, its ring and its link, frame by frame in simulated time: what the chooser sees, and what comes of it.
+private struct SimulatedLane {
+  /// What a rung really does here, which need not be what the chooser's table says: ns per byte, and ratio.
+  struct Reality {
+    var nanoseconds: Double
+    var ratio: Double
+  }
+
+  static let frameByteCount = 96 * 4096
+
+  var realities: [Reality]
+  /// Nanoseconds per data byte of reading, and per wire byte of the link.
+  var reading = 0.25
+  var link: Double
+  /// Wire bytes that fit between the lane and the link: the ring's slots and the socket's buffer.
+  var bufferByteCount = 2_000_000.0
+  /// Relative size of the noise in work and ratio.
+  var noise = 0.15
+  /// Whether the lane learns of waiting by sending itself: then there is no ring, and sending costs it time.
+  var sendingPerByte = 0.0
+
+  private var now = 0.0
+  /// When the link will have sent what it was given.
+  private var linkFree = 0.0
+  private var generator: SeededGenerator
+
+  init(realities: [Reality], link: Double, seed: UInt64) {
+    self.realities = realities
+    self.link = link
+    generator = SeededGenerator(seed: seed)
+  }
+
+  /// Sends a frame with `rung`; returns what the chooser is told.
+  mutating func send(_ rung: Int) -> AdaptiveChooser.Frame {
+    let start = now
+    let reality = realities[rung]
+    let data = Double(Self.frameByteCount)
+    let encoding = data * reality.nanoseconds * jitter()
+    let wire = reality.ratio == 1 ? data : min(data, data / reality.ratio * jitter())
+    now += data * reading * jitter() + encoding + wire * sendingPerByte
+    let worked = now
+    // The frame fits when the link has drained all but the rest of the buffer.
+    now = max(now, linkFree - (bufferByteCount - wire) * link)
+    let waiting = now - worked
+    linkFree = max(linkFree, now) + wire * link
+    return AdaptiveChooser.Frame(
+      rung: rung, dataByteCount: Self.frameByteCount, wireByteCount: Int(wire), elapsed: UInt64(now - start),
+      encoding: UInt64(encoding), sending: UInt64(wire * sendingPerByte), waiting: UInt64(waiting))
+  }
+
+  private mutating func jitter() -> Double {
+    1 + noise * (Double(generator.next() % 2001) / 1000 - 1)
+  }
+
+  /// Nanoseconds until the last byte is out.
+  var finished: Double { max(now, linkFree) }
+
+  /// Moves `frameCount` frames with one rung.
+  static func time(of rung: Int, frameCount: Int, _ lane: SimulatedLane) -> Double {
+    var lane = lane
+    for _ in 0..<frameCount { _ = lane.send(rung) }
+    return lane.finished
+  }
+
+  /// Moves them as the chooser says.
+  static func time(
+    of chooser: inout AdaptiveChooser, frameCount: Int, _ lane: inout SimulatedLane
+  ) -> (nanoseconds: Double, changes: Int) {
+    let (start, changes) = (lane.finished, chooser.changeCount)
+    for _ in 0..<frameCount { chooser.note(lane.send(chooser.next())) }
+    return (lane.finished - start, chooser.changeCount - changes)
+  }
+}
+
+@Suite("The adaptive chooser, in a simulated lane")
+struct AdaptiveChooserTests {
+  private typealias Reality = SimulatedLane.Reality
+
+  /// Like the ladder's figures; a machine of a third of the speed; content that hardly compresses, and not at all;
+  /// content that compresses very well; a machine where the slow levels are far slower than the table says.
+  private static let worlds: [(name: String, realities: [SimulatedLane.Reality])] = [
+    (
+      "a guest",
+      [
+        Reality(nanoseconds: 0.05, ratio: 1), Reality(nanoseconds: 1.0, ratio: 2.05),
+        Reality(nanoseconds: 1.6, ratio: 2.62), Reality(nanoseconds: 2.2, ratio: 3.2),
+        Reality(nanoseconds: 3.2, ratio: 3.35), Reality(nanoseconds: 6.5, ratio: 3.5),
+      ]
+    ),
+    (
+      "a slow host",
+      [
+        Reality(nanoseconds: 0.15, ratio: 1), Reality(nanoseconds: 3.0, ratio: 2.05),
+        Reality(nanoseconds: 5.2, ratio: 2.62), Reality(nanoseconds: 6.8, ratio: 3.2),
+        Reality(nanoseconds: 9.5, ratio: 3.35), Reality(nanoseconds: 21, ratio: 3.5),
+      ]
+    ),
+    (
+      "hard content",
+      [
+        Reality(nanoseconds: 0.05, ratio: 1), Reality(nanoseconds: 0.5, ratio: 1.08),
+        Reality(nanoseconds: 1.1, ratio: 1.18), Reality(nanoseconds: 1.6, ratio: 1.2),
+        Reality(nanoseconds: 2.4, ratio: 1.21), Reality(nanoseconds: 6, ratio: 1.23),
+      ]
+    ),
+    (
+      "random content",
+      [
+        Reality(nanoseconds: 0.05, ratio: 1), Reality(nanoseconds: 0.1, ratio: 1),
+        Reality(nanoseconds: 0.18, ratio: 1), Reality(nanoseconds: 0.8, ratio: 1),
+        Reality(nanoseconds: 0.9, ratio: 1), Reality(nanoseconds: 4, ratio: 1),
+      ]
+    ),
+    (
+      "easy content",
+      [
+        Reality(nanoseconds: 0.05, ratio: 1), Reality(nanoseconds: 0.4, ratio: 7),
+        Reality(nanoseconds: 0.7, ratio: 12), Reality(nanoseconds: 0.9, ratio: 20),
+        Reality(nanoseconds: 1.2, ratio: 21), Reality(nanoseconds: 3, ratio: 23),
+      ]
+    ),
+    (
+      "history that disappoints",
+      [
+        Reality(nanoseconds: 0.05, ratio: 1), Reality(nanoseconds: 1.0, ratio: 2.05),
+        Reality(nanoseconds: 1.6, ratio: 2.62), Reality(nanoseconds: 4.5, ratio: 2.65),
+        Reality(nanoseconds: 8, ratio: 2.7), Reality(nanoseconds: 16, ratio: 2.75),
+      ]
+    ),
+  ]
+
+  /// Nanoseconds per wire byte of one lane's share: 100 Mbit/s to 100 Gbit/s, shared by two lanes.
+  private static let links: [Double] = [160, 80, 32, 16, 8, 4, 1.6, 0.8, 0.4, 0.16]
+
+  @Test(
+    "It loses at most 5 % against the better of raw and zstd:1, on any link", arguments: worlds.indices, links)
+  func neverSlower(world: Int, link: Double) {
+    let frameCount = 1500  // 590 MB a lane.
+    for seed in 1...5 as ClosedRange<UInt64> {
+      for sendingPerByte in [0, 0.12] {
+        var lane = SimulatedLane(realities: Self.worlds[world].realities, link: link, seed: seed)
+        lane.sendingPerByte = sendingPerByte
+        let raw = SimulatedLane.time(of: 0, frameCount: frameCount, lane)
+        let zstd = SimulatedLane.time(of: 2, frameCount: frameCount, lane)
+        var chooser = AdaptiveChooser()
+        let (taken, changes) = SimulatedLane.time(of: &chooser, frameCount: frameCount, &lane)
+        let place: Comment = "\(Self.worlds[world].name), \(link) ns a byte, sending \(sendingPerByte), seed \(seed)"
+        #expect(taken <= 1.05 * min(raw, zstd), place)
+        // It may look around at the start; after that it stays.
+        #expect(changes <= 6, place)
+      }
+    }
+  }
+
+  @Test("It does not swing between two rungs that are as good as each other", arguments: 1...20 as ClosedRange<UInt64>)
+  func noOscillation(seed: UInt64) {
+    // A link at which raw pages and lz4 take the same time.
+    var lane = SimulatedLane(realities: Self.worlds[0].realities, link: 1.28, seed: seed)
+    lane.noise = 0.4
+    var chooser = AdaptiveChooser()
+    _ = SimulatedLane.time(of: &chooser, frameCount: 500, &lane)
+    let (_, changes) = SimulatedLane.time(of: &chooser, frameCount: 5000, &lane)
+    #expect(changes <= 5, "\(changes) changes in 5000 frames, seed \(seed)")
+  }
+
+  @Test("It follows a link that becomes slower, and one that becomes faster", arguments: 1...5 as ClosedRange<UInt64>)
+  func followsTheLink(seed: UInt64) {
+    var lane = SimulatedLane(realities: Self.worlds[0].realities, link: 0.2, seed: seed)
+    var chooser = AdaptiveChooser()
+    _ = SimulatedLane.time(of: &chooser, frameCount: 500, &lane)
+    #expect(AdaptiveChooser.name(ofRung: chooser.rung) == "none", "seed \(seed)")
+    lane.link = 20
+    _ = SimulatedLane.time(of: &chooser, frameCount: 500, &lane)
+    #expect(chooser.rung >= 3, "seed \(seed): \(AdaptiveChooser.name(ofRung: chooser.rung))")
+    // A history rung moves 150 MB/s here: some ten seconds, in which it forgets how slow the link was.
+    lane.link = 0.2
+    _ = SimulatedLane.time(of: &chooser, frameCount: 10_000, &lane)
+    #expect(AdaptiveChooser.name(ofRung: chooser.rung) == "none", "seed \(seed)")
+  }
+
+  @Test("It follows content that stops compressing, and back", arguments: 1...5 as ClosedRange<UInt64>)
+  func followsTheContent(seed: UInt64) {
+    var lane = SimulatedLane(realities: Self.worlds[0].realities, link: 2, seed: seed)
+    var chooser = AdaptiveChooser()
+    _ = SimulatedLane.time(of: &chooser, frameCount: 500, &lane)
+    #expect(chooser.rung > 0, "seed \(seed)")
+    lane.realities = Self.worlds[3].realities
+    _ = SimulatedLane.time(of: &chooser, frameCount: 500, &lane)
+    #expect(AdaptiveChooser.name(ofRung: chooser.rung) == "none", "seed \(seed)")
+    lane.realities = Self.worlds[0].realities
+    _ = SimulatedLane.time(of: &chooser, frameCount: 1500, &lane)
+    #expect(chooser.rung > 0, "seed \(seed)")
+  }
+}
