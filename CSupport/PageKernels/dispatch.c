@@ -113,6 +113,19 @@ enum pk_delta_fault pk_delta_check(const void *delta, size_t byte_count) {
   return PK_DELTA_VALID;
 }
 
+uint32_t pk_sampled_values(const void *page) {
+  const uint8_t *bytes = page;
+  // Marks, not counts: a count would make each byte wait for the one before it, where a page repeats itself.
+  uint8_t seen[256] = {0};
+  for (size_t block = 0; block < PK_PAGE_BYTES; block += 256)
+    for (size_t i = 0; i < 16; i++)
+      seen[bytes[block + i]] = 1;
+  uint32_t values = 0;
+  for (size_t i = 0; i < sizeof seen; i++)
+    values += seen[i];
+  return values;
+}
+
 size_t pk_compact_pages(void *pages, size_t page_count, uint64_t keep) {
   uint8_t *bytes = pages;
   size_t kept = 0;

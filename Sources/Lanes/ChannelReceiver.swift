@@ -33,19 +33,20 @@ final class ChannelReceiver {
   private let memory: any DestinationMemory
   private let blocks: BlockTable
   private let counters: ChannelCounters
-  /// By tag; a session has at most a handful.
-  private let codecs: [(tag: UInt8, codec: any FrameCodec)]
+  /// By tag; a session has at most a handful. One serves all lanes of the channel, or one lane if it has a history.
+  private var codecs: [(tag: UInt8, lane: UInt16?, codec: any FrameCodec)]
+  /// The tags of codecs with a history, which are made when a lane first uses one.
+  private let historyTags: [UInt8]
+  private let session: ReceivingPipeline.Session
   private var header: PageBuffer
   private var body: PageBuffer
   private var decoded: PageBuffer
   private var records = FrameBody()
   private var nextSequence: UInt64 = 0
 
-  /// - Parameters:
-  ///   - number: from 1, as on the wire.
-  ///   - codecs: the tags that the session agreed on.
+  /// - Parameter number: from 1, as on the wire.
   init(
-    number: Int, connection: Connection, memory: any DestinationMemory, codecs tags: [CodecTag],
+    number: Int, connection: Connection, memory: any DestinationMemory, session: ReceivingPipeline.Session,
     counters: ChannelCounters
   ) throws(LaneError) {
     do throws(Errno) {
@@ -53,16 +54,23 @@ final class ChannelReceiver {
       body = try PageBuffer(byteCount: WireLimits.frameByteCountMax)
       decoded = try PageBuffer(byteCount: WireLimits.framePageCountMax * PageGeometry.pageByteCount)
     } catch { throw .noBuffers(error) }
-    var codecs: [(tag: UInt8, codec: any FrameCodec)] = []
-    for tag in tags where tag != .none {
+    var codecs: [(tag: UInt8, lane: UInt16?, codec: any FrameCodec)] = []
+    var historyTags: [UInt8] = []
+    for tag in session.codecs where tag != .none {
       guard let type = CodecRegistry.codec(tag: tag) else {
         throw .codecNotAgreed(channel: number, tag: tag.rawValue)
       }
-      do throws(CodecError) {
-        codecs.append((tag.rawValue, try type.init(level: type.identity.defaultLevel)))
-      } catch { throw .codec(error) }
+      if type is any HistoryCodec.Type {
+        historyTags.append(tag.rawValue)
+      } else {
+        do throws(CodecError) {
+          codecs.append((tag.rawValue, nil, try type.init(level: type.identity.defaultLevel)))
+        } catch { throw .codec(error) }
+      }
     }
     self.codecs = codecs
+    self.historyTags = historyTags
+    self.session = session
     self.number = number
     self.connection = connection
     self.memory = memory
@@ -124,13 +132,37 @@ final class ChannelReceiver {
   }
 
   private func decode(_ header: FrameHeader) throws(LaneError) {
-    guard let codec = codecs.first(where: { $0.tag == header.codec })?.codec else {
-      throw .codecNotAgreed(channel: number, tag: header.codec)
-    }
+    let codec = try codec(for: header)
     do throws(CodecError) {
       try decoded.withMutableBytes(0..<header.dataDecodedByteCount) { (target) throws(CodecError) in
         try body.withBytes(records.data) { (source) throws(CodecError) in try codec.decode(source, into: &target) }
       }
+    } catch { throw .codec(error) }
+  }
+
+  private func codec(for header: FrameHeader) throws(LaneError) -> any FrameCodec {
+    let hasHistory = historyTags.contains(header.codec)
+    let lane = hasHistory ? header.lane : nil
+    if hasHistory, !session.owns(lane: Int(header.lane), channel: number) {
+      throw .laneElsewhere(channel: number, lane: Int(header.lane))
+    }
+    let known = codecs.first { $0.tag == header.codec && $0.lane == lane }?.codec
+    guard header.flags.contains(.historyBegins) else {
+      // A lane's first frame with a history says that it begins.
+      guard let known else { throw .codecNotAgreed(channel: number, tag: header.codec) }
+      return known
+    }
+    if let known = known as? any HistoryCodec {
+      known.restart()
+      return known
+    }
+    guard hasHistory, let type = CodecRegistry.codec(tag: CodecTag(rawValue: header.codec)) as? any HistoryCodec.Type
+    else { throw .codecNotAgreed(channel: number, tag: header.codec) }
+    do throws(CodecError) {
+      // At most one per lane of this channel: their number and size were agreed on.
+      let codec = try type.init(level: type.identity.defaultLevel, historyByteCount: session.historyByteCount)
+      codecs.append((header.codec, lane, codec))
+      return codec
     } catch { throw .codec(error) }
   }
 

@@ -20,36 +20,35 @@ final class FrameAssembler {
   private let lane: Int
   private let memory: any SourceMemory
   private let blocks: BlockTable
-  private let codec: (any FrameCodec)?
-  private let codecTag: UInt8
+  private let encoder: LaneEncoder
   private let ring: FrameRing
   private let counters: LaneCounters
   private let isStopped: @Sendable () -> Bool
-  /// Called when a frame is in the ring: sends it at once where the lane is its channel's sender.
-  private let afterPublish: () throws(LaneError) -> Void
+  /// Called when a frame is in the ring, to send it at once; nil where the channel has a sender of its own.
+  private let sendReady: (() throws(LaneError) -> Void)?
   /// Pages on their way to the codec; unused without one.
   private var staging: PageBuffer
   private var records: [SpanRecord] = []
   private var pageCount = 0
   private var holdsSlot = false
+  /// Nanoseconds that the frame has waited for its slot.
+  private var waited: UInt64 = 0
   private var iteration: UInt32 = 0
   /// What the lane has read, per block, if digests are wanted.
   private var digests: [BlockDigest]
   private let wantsDigests: Bool
 
   init(
-    lane: Int, memory: any SourceMemory, codec choice: CodecChoice, ring: FrameRing, counters: LaneCounters,
-    wantsDigests: Bool, isStopped: @escaping @Sendable () -> Bool,
-    afterPublish: @escaping () throws(LaneError) -> Void
+    lane: Int, memory: any SourceMemory, encoder: LaneEncoder, ring: FrameRing, counters: LaneCounters,
+    wantsDigests: Bool, isStopped: @escaping @Sendable () -> Bool, sendReady: (() throws(LaneError) -> Void)?
   ) throws(LaneError) {
-    let stagingPages = choice.tag == .none ? 1 : FrameRing.payloadPageCount
+    let stagingPages = encoder.needsStaging ? FrameRing.payloadPageCount : 1
     let buffer: PageBuffer
     do throws(Errno) {
       buffer = try PageBuffer(byteCount: stagingPages * PageGeometry.pageByteCount)
     } catch { throw .noBuffers(error) }
-    do throws(CodecError) { codec = choice.tag == .none ? nil : try choice.make() } catch { throw .codec(error) }
     staging = buffer
-    codecTag = choice.tag.rawValue
+    self.encoder = encoder
     self.lane = lane
     self.memory = memory
     blocks = memory.blocks
@@ -57,17 +56,21 @@ final class FrameAssembler {
     self.counters = counters
     self.wantsDigests = wantsDigests
     self.isStopped = isStopped
-    self.afterPublish = afterPublish
+    self.sendReady = sendReady
     records.reserveCapacity(WireLimits.frameRecordCountMax)
     digests = Array(repeating: BlockDigest(), count: memory.blocks.blocks.count)
   }
 
-  func begin(iteration: UInt32) { self.iteration = iteration }
+  func begin(iteration: UInt32) {
+    self.iteration = iteration
+    encoder.resume()
+  }
 
   /// Adds the pages of `wanted` to the current frame.
   /// - Returns: false if the pipeline was stopped.
   func add(block: Int, span: Int, wanted: PageMask) throws(LaneError) -> Bool {
     guard ensureSlot() else { return false }
+    if records.isEmpty { try encoder.begin() }
     let started = HostClock.now()
     let offset = pageCount * PageGeometry.pageByteCount
     let room = wanted.nonzeroBitCount * PageGeometry.pageByteCount
@@ -117,7 +120,7 @@ final class FrameAssembler {
 
   /// Where pages are collected: the slot's payload, or the staging buffer if a codec comes in between.
   private func withStaging<Result>(_ body: (inout MutableRawSpan) -> Result) -> Result {
-    if codec == nil {
+    if encoder.isRaw {
       return ring.withSlot { slot in
         var payload = slot._mutatingExtracting(FrameRing.payloadOffset..<FrameRing.slotByteCount)
         return body(&payload)
@@ -130,7 +133,8 @@ final class FrameAssembler {
     if holdsSlot { return true }
     let started = HostClock.now()
     holdsSlot = ring.waitForSlot(isStopped: isStopped)
-    counters.blockedNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
+    waited = HostClock.now() - started
+    counters.blockedNanoseconds.add(waited, ordering: .relaxed)
     return holdsSlot
   }
 
@@ -153,42 +157,37 @@ final class FrameAssembler {
     guard !records.isEmpty else { return true }
     guard ensureSlot() else { return false }
     let decoded = pageCount * PageGeometry.pageByteCount
-    let encoded = encode(decoded)
-    try publish(
-      FrameHeader(
-        type: .pages, codec: encoded == nil ? 0 : codecTag, flags: encoded == nil ? [] : .dataEncoded,
-        iteration: iteration, recordCount: records.count, dataByteCount: encoded ?? decoded,
-        dataDecodedByteCount: decoded, lane: UInt16(lane), bodyChecksum: 0))
+    let data = encode(decoded)
+    let header = FrameHeader(
+      type: .pages, codec: data.tag?.rawValue ?? 0, flags: data.flags, iteration: iteration,
+      recordCount: records.count, dataByteCount: data.byteCount, dataDecodedByteCount: decoded, lane: UInt16(lane),
+      bodyChecksum: 0)
+    let sent = try publish(header)
+    encoder.finish(
+      data: decoded, wire: FrameHeader.byteCount + header.bodyByteCount, sending: sent.busy,
+      waiting: sent.waiting + waited)
+    waited = 0
     return true
   }
 
-  /// Puts the data part into the slot: encoded if that saves at least 1/32, raw otherwise.
-  /// - Returns: its encoded length, or nil if it is raw.
-  private func encode(_ decoded: Int) -> Int? {
-    guard let codec, decoded > 0 else { return nil }
-    let started = HostClock.now()
-    let encoded = staging.withBytes(0..<decoded) { source in
-      ring.withSlot { slot -> Int? in
-        let limit = decoded - decoded / 32
-        var target = slot._mutatingExtracting(FrameRing.payloadOffset..<FrameRing.payloadOffset + limit)
-        if let count = codec.encode(source, into: &target) { return count }
-        var raw = slot._mutatingExtracting(FrameRing.payloadOffset..<FrameRing.payloadOffset + decoded)
-        raw.copyBytes(of: source)
-        return nil
+  /// Puts the data part into the slot.
+  private func encode(_ decoded: Int) -> LaneEncoder.Encoded {
+    guard decoded > 0, !encoder.isRaw else {
+      if decoded > 0 { encoder.passThrough(byteCount: decoded) }
+      return LaneEncoder.Encoded(byteCount: decoded)
+    }
+    return staging.withBytes(0..<decoded) { source in
+      ring.withSlot { slot in
+        var payload = slot._mutatingExtracting(FrameRing.payloadOffset..<FrameRing.slotByteCount)
+        return encoder.encode(source, into: &payload)
       }
     }
-    counters.codecNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
-    if let encoded {
-      counters.codecBytesIn.add(UInt64(decoded), ordering: .relaxed)
-      counters.codecBytesOut.add(UInt64(encoded), ordering: .relaxed)
-    } else {
-      counters.bypassedPages.add(UInt64(pageCount), ordering: .relaxed)
-    }
-    return encoded
   }
 
-  /// Writes records and header in front of the payload, and hands the slot over.
-  private func publish(_ header: FrameHeader) throws(LaneError) {
+  /// Writes records and header in front of the payload, hands the slot over, and sends it where that is the lane's.
+  /// - Returns: nanoseconds of sending, and of waiting for the socket.
+  @discardableResult
+  private func publish(_ header: FrameHeader) throws(LaneError) -> (busy: UInt64, waiting: UInt64) {
     let recordBytes = records.count * SpanRecord.byteCount
     let start = FrameRing.payloadOffset - recordBytes - FrameHeader.byteCount
     ring.withSlot { slot in
@@ -209,7 +208,13 @@ final class FrameAssembler {
     records.removeAll(keepingCapacity: true)
     pageCount = 0
     holdsSlot = false
-    try afterPublish()
+    guard let sendReady else { return (0, 0) }
+    let started = (wall: HostClock.now(), cpu: HostClock.threadCPU())
+    try sendReady()
+    let (wall, busy) = (HostClock.now() - started.wall, HostClock.threadCPU() - started.cpu)
+    let waiting = wall - min(wall, busy)
+    counters.blockedNanoseconds.add(waiting, ordering: .relaxed)
+    return (busy, waiting)
   }
 }
 
@@ -219,14 +224,5 @@ extension Result where Failure == GuestMemoryError {
     case .success(let value): return value
     case .failure(let error): throw .memory(error)
     }
-  }
-}
-
-extension MutableRawSpan {
-  /// Copies `source`, which has as many bytes.
-  fileprivate mutating func copyBytes(of source: RawSpan) {
-    precondition(byteCount == source.byteCount, "both have the same length")
-    // SAFETY: same length by the precondition; self is exclusively held, so they cannot overlap.
-    unsafe withUnsafeMutableBytes { to in unsafe source.withUnsafeBytes { unsafe to.copyMemory(from: $0) } }
   }
 }

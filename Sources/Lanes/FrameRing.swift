@@ -20,7 +20,8 @@ import Wire
   static let payloadOffset = FrameHeader.byteCount + WireLimits.frameRecordCountMax * SpanRecord.byteCount
   /// Most pages that a lane puts into one frame.
   static let payloadPageCount = 96
-  static let slotByteCount = payloadOffset + payloadPageCount * PageGeometry.pageByteCount
+  /// A page more than that: what a codec makes of a frame may be larger than the frame, if it cannot be taken back.
+  static let slotByteCount = payloadOffset + (payloadPageCount + 1) * PageGeometry.pageByteCount
 
   /// Keeps the producer's and the consumer's counters on cache lines of their own (128 bytes: adjacent-line prefetch).
   private struct Padded: ~Copyable {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+public import PageCodecs
 import Synchronization
 
 /// What one lane has done so far. The lane adds, anyone reads; each counter is exact, their moment is not.
@@ -9,15 +10,41 @@ final class LaneCounters: Sendable {
   let dataPages = Atomic<UInt64>(0)
   /// Frames handed to the channel.
   let frames = Atomic<UInt64>(0)
-  /// Bytes given to the codec and got back, for the frames where it paid.
-  let codecBytesIn = Atomic<UInt64>(0)
-  let codecBytesOut = Atomic<UInt64>(0)
-  /// Pages that went raw because the codec did not shrink their frame.
-  let bypassedPages = Atomic<UInt64>(0)
-  /// Time in the codec, in reading guest memory, and waiting for a free slot (the link is the limit), in ns.
-  let codecNanoseconds = Atomic<UInt64>(0)
+  /// Time in reading guest memory, and waiting for a free slot or for the socket (the link is the limit), in ns.
   let snapshotNanoseconds = Atomic<UInt64>(0)
   let blockedNanoseconds = Atomic<UInt64>(0)
+  /// One for each choice of the lane's policy, in its order.
+  let codecs: [CodecCounters]
+  /// The choice in use, as an index into `codecs`, and how often it has changed.
+  let choice = Atomic<Int>(0)
+  let choiceChanges = Atomic<Int>(0)
+
+  init(choiceCount: Int) { codecs = (0..<choiceCount).map { _ in CodecCounters() } }
+}
+
+/// What a lane has done with one codec at one level.
+final class CodecCounters: Sendable {
+  /// Frames and pages that travelled encoded.
+  let frames = Atomic<UInt64>(0)
+  let pages = Atomic<UInt64>(0)
+  /// Their bytes before and after.
+  let bytesIn = Atomic<UInt64>(0)
+  let bytesOut = Atomic<UInt64>(0)
+  /// Pages that went raw, because they look random or did not shrink.
+  let bypassedPages = Atomic<UInt64>(0)
+  /// Time of the lane's thread on a CPU, in ns, for all of these.
+  let cpuNanoseconds = Atomic<UInt64>(0)
+}
+
+extension CodecUsage {
+  fileprivate mutating func add(_ counters: CodecCounters) {
+    frames += counters.frames.load(ordering: .relaxed)
+    pages += counters.pages.load(ordering: .relaxed)
+    bytesIn += counters.bytesIn.load(ordering: .relaxed)
+    bytesOut += counters.bytesOut.load(ordering: .relaxed)
+    bypassedPages += counters.bypassedPages.load(ordering: .relaxed)
+    cpuNanoseconds += counters.cpuNanoseconds.load(ordering: .relaxed)
+  }
 }
 
 /// The sum of all lanes, at one moment.
@@ -25,24 +52,31 @@ public struct SendingStatistics: Sendable, Equatable, Codable {
   public var zeroPages: UInt64 = 0
   public var dataPages: UInt64 = 0
   public var frames: UInt64 = 0
-  public var codecBytesIn: UInt64 = 0
-  public var codecBytesOut: UInt64 = 0
-  public var bypassedPages: UInt64 = 0
-  public var codecNanoseconds: UInt64 = 0
   public var snapshotNanoseconds: UInt64 = 0
   public var blockedNanoseconds: UInt64 = 0
+  /// One for each choice of the policy.
+  public var codecs: [CodecUsage] = []
+  /// How often lanes have changed their codec.
+  public var codecChanges = 0
 
   public init() {}
 
-  mutating func add(_ counters: LaneCounters) {
+  /// What the lanes encode with now: `zstd:1`, or several with the lightest first.
+  public var codecsInUse: String { codecs.filter { $0.lanes > 0 }.map { $0.codec }.joined(separator: "/") }
+
+  init(_ policy: CodecPolicy, _ lanes: [LaneCounters]) {
+    codecs = policy.choices.map { CodecUsage(codec: $0) }
+    for lane in lanes { add(lane) }
+  }
+
+  private mutating func add(_ counters: LaneCounters) {
     zeroPages += counters.zeroPages.load(ordering: .relaxed)
     dataPages += counters.dataPages.load(ordering: .relaxed)
     frames += counters.frames.load(ordering: .relaxed)
-    codecBytesIn += counters.codecBytesIn.load(ordering: .relaxed)
-    codecBytesOut += counters.codecBytesOut.load(ordering: .relaxed)
-    bypassedPages += counters.bypassedPages.load(ordering: .relaxed)
-    codecNanoseconds += counters.codecNanoseconds.load(ordering: .relaxed)
     snapshotNanoseconds += counters.snapshotNanoseconds.load(ordering: .relaxed)
     blockedNanoseconds += counters.blockedNanoseconds.load(ordering: .relaxed)
+    for index in codecs.indices { codecs[index].add(counters.codecs[index]) }
+    codecs[counters.choice.load(ordering: .relaxed)].lanes += 1
+    codecChanges += counters.choiceChanges.load(ordering: .relaxed)
   }
 }

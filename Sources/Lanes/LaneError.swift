@@ -10,6 +10,7 @@ public enum LaneError: Error, Equatable, CustomStringConvertible {
   case memory(GuestMemoryError)
   case codec(CodecError)
   case codecNotAgreed(channel: Int, tag: UInt8)
+  case laneElsewhere(channel: Int, lane: Int)
   case transport(channel: Int, TransportError)
   case wire(channel: Int, WireError)
   case noBuffers(Errno)
@@ -19,6 +20,8 @@ public enum LaneError: Error, Equatable, CustomStringConvertible {
     case .memory(let error): error.description
     case .codec(let error): error.description
     case .codecNotAgreed(let channel, let tag): "data channel \(channel): a frame uses codec \(tag), never agreed on"
+    case .laneElsewhere(let channel, let lane):
+      "data channel \(channel): a frame is of lane \(lane), which feeds another channel or none"
     case .transport(let channel, let error): "data channel \(channel): \(error)"
     case .wire(let channel, let error): "data channel \(channel): \(error)"
     case .noBuffers(let errno): "cannot allocate frame buffers: \(errno)"

@@ -34,12 +34,32 @@ public final class ReceivingPipeline: Sendable {
     case failed(LaneError)
   }
 
+  /// What both sides have agreed on.
+  public struct Session: Sendable {
+    /// What frames may be encoded with.
+    public var codecs: [CodecTag]
+    public var laneCount: Int
+    public var channelCount: Int
+    /// What a lane's codec may look back over, in bytes.
+    public var historyByteCount: Int
+
+    public init(codecs: [CodecTag], laneCount: Int, channelCount: Int, historyByteCount: Int = 0) {
+      self.codecs = codecs
+      self.laneCount = laneCount
+      self.channelCount = channelCount
+      self.historyByteCount = historyByteCount
+    }
+
+    /// Whether `lane` feeds `channel`, which is counted from 1.
+    func owns(lane: Int, channel: Int) -> Bool { lane < laneCount && lane % channelCount == channel - 1 }
+  }
+
   /// Receive buffers of one channel.
   public static let channelBufferByteCount = ChannelReceiver.bufferByteCount
 
   private let memory: any DestinationMemory
   private let connections: [Connection]
-  private let codecs: [CodecTag]
+  private let session: Session
   private let counters: [ChannelCounters]
   private let onEvent: @Sendable (Event) -> Void
   private let stopped = Atomic<Bool>(false)
@@ -48,14 +68,13 @@ public final class ReceivingPipeline: Sendable {
 
   /// - Parameters:
   ///   - connections: the data channels, attached, channel 1 first.
-  ///   - codecs: what the session agreed on.
   public init(
-    memory: any DestinationMemory, connections: [Connection], codecs: [CodecTag],
+    memory: any DestinationMemory, connections: [Connection], session: Session,
     onEvent: @escaping @Sendable (Event) -> Void
   ) {
     self.memory = memory
     self.connections = connections
-    self.codecs = codecs
+    self.session = session
     self.onEvent = onEvent
     counters = connections.map { _ in ChannelCounters() }
   }
@@ -72,7 +91,7 @@ public final class ReceivingPipeline: Sendable {
   private func receive(_ index: Int) {
     do throws(LaneError) {
       let receiver = try ChannelReceiver(
-        number: index + 1, connection: connections[index], memory: memory, codecs: codecs, counters: counters[index])
+        number: index + 1, connection: connections[index], memory: memory, session: session, counters: counters[index])
       try receiver.run(isStopped: { stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) }) {
         onEvent(.laneDone(channel: index + 1, lane: $0, iteration: $1))
       }

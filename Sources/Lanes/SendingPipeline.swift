@@ -17,7 +17,9 @@ public final class SendingPipeline: Sendable {
   /// How the pipeline is built.
   public struct Configuration: Sendable {
     public var laneCount: Int
-    public var codec: CodecChoice
+    public var codec: CodecPolicy
+    /// What a lane's codec may look back over, in bytes.
+    public var historyByteCount: Int
     /// Compute each block's digest from the pages as they are read: for sources that do not change.
     public var wantsDigests: Bool
     public var pacer: Pacer
@@ -26,11 +28,12 @@ public final class SendingPipeline: Sendable {
     public var cpuCount: Int
 
     public init(
-      laneCount: Int, codec: CodecChoice, wantsDigests: Bool, pacer: Pacer,
+      laneCount: Int, codec: CodecPolicy, historyByteCount: Int = 0, wantsDigests: Bool, pacer: Pacer,
       cpuCount: Int = HostThread.allowedCPUs().count
     ) {
       self.laneCount = laneCount
       self.codec = codec
+      self.historyByteCount = historyByteCount
       self.wantsDigests = wantsDigests
       self.pacer = pacer
       self.cpuCount = cpuCount
@@ -109,7 +112,7 @@ public final class SendingPipeline: Sendable {
     self.rings = rings
     self.onEvent = onEvent
     frameSpots = spots
-    counters = (0..<laneCount).map { _ in LaneCounters() }
+    counters = (0..<laneCount).map { _ in LaneCounters(choiceCount: configuration.codec.choices.count) }
     ringByteCount = laneCount * slotCount * FrameRing.slotByteCount
     digestSums = Mutex(Array(repeating: BlockDigest(), count: memory.blocks.blocks.count))
   }
@@ -168,12 +171,13 @@ public final class SendingPipeline: Sendable {
 
   /// The body of a lane's thread.
   private func runLane(_ lane: Int) throws(LaneError) {
+    let sendReady = { () throws(LaneError) in try self.senders[lane].sendReady(isStopped: { self.isStopped }) }
     let assembler = try FrameAssembler(
-      lane: lane, memory: memory, codec: configuration.codec, ring: rings[lane], counters: counters[lane],
-      wantsDigests: configuration.wantsDigests, isStopped: { self.isStopped },
-      afterPublish: { () throws(LaneError) in
-        if self.lanesSend { try self.senders[lane].sendReady(isStopped: { self.isStopped }) }
-      })
+      lane: lane, memory: memory,
+      encoder: LaneEncoder(
+        policy: configuration.codec, historyByteCount: configuration.historyByteCount, counters: counters[lane]),
+      ring: rings[lane], counters: counters[lane], wantsDigests: configuration.wantsDigests,
+      isStopped: { self.isStopped }, sendReady: lanesSend ? sendReady : nil)
     var last: UInt32 = 0
     while true {
       _ = iterationSpot.wait { self.iteration.load(ordering: .acquiring) != last || self.isStopped }
@@ -214,11 +218,7 @@ public final class SendingPipeline: Sendable {
   }
 
   /// The sum over all lanes, now.
-  public var statistics: SendingStatistics {
-    var sum = SendingStatistics()
-    for lane in counters { sum.add(lane) }
-    return sum
-  }
+  public var statistics: SendingStatistics { SendingStatistics(configuration.codec, counters) }
 
   /// Bytes that the data channels' sockets have taken.
   public var sentByteCount: UInt64 { connections.reduce(0) { $0 + $1.sentByteCount } }

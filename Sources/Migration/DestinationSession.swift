@@ -26,6 +26,8 @@ public final class DestinationSession: Sendable {
     public var expectedBlocks: BlockTable?
     /// Most guest memory to accept, in bytes.
     public var memoryLimit: UInt64
+    /// Most memory for codecs with a history, in bytes.
+    public var historyLimit: UInt64
     /// How long the source may take to open its data channels.
     public var setupTimeout: Duration
     /// The longest silence of the source after that.
@@ -37,12 +39,14 @@ public final class DestinationSession: Sendable {
 
     public init(
       waitLimit: Duration? = nil, expectedBlocks: BlockTable? = nil, memoryLimit: UInt64 = BlockTable.totalByteCountMax,
-      setupTimeout: Duration = .seconds(10), silenceLimit: Duration = .seconds(15), digestThreadCount: Int = 2,
+      historyLimit: UInt64 = 1 << 30, setupTimeout: Duration = .seconds(10), silenceLimit: Duration = .seconds(15),
+      digestThreadCount: Int = 2,
       software: String
     ) {
       self.waitLimit = waitLimit
       self.expectedBlocks = expectedBlocks
       self.memoryLimit = memoryLimit
+      self.historyLimit = historyLimit
       self.setupTimeout = setupTimeout
       self.silenceLimit = silenceLimit
       self.digestThreadCount = max(1, digestThreadCount)
@@ -168,6 +172,13 @@ public final class DestinationSession: Sendable {
         "the guest has \(ByteCount.format(blocks.byteCount)), this receiver accepts "
           + "\(ByteCount.format(configuration.memoryLimit)) (--memory-limit)")
     }
+    guard UInt64(hello.historyByteCount) <= configuration.historyLimit else {
+      throw MigrationFailure(
+        .refused,
+        "its codec would hold \(ByteCount.format(UInt64(hello.historyByteCount))) here for what it has sent, this receiver "
+          + "allows \(ByteCount.format(configuration.historyLimit)): raise --history-limit here, or lower --history there"
+      )
+    }
     return blocks
   }
 
@@ -187,7 +198,10 @@ public final class DestinationSession: Sendable {
       do throws(GuestMemoryError) { reserved = try makeMemory(blocks) } catch { throw MigrationFailure(output: error) }
       memory = reserved
       let started = ReceivingPipeline(
-        memory: reserved, connections: channels, codecs: hello.codecs.map { CodecTag(rawValue: $0) },
+        memory: reserved, connections: channels,
+        session: .init(
+          codecs: hello.codecs.map { CodecTag(rawValue: $0) }, laneCount: hello.laneCount,
+          channelCount: hello.channelCount, historyByteCount: hello.historyLog == 0 ? 0 : 1 << Int(hello.historyLog)),
         onEvent: { [events] in events.post(.receiving($0)) })
       pipeline = started
       live.withLock { $0.pipeline = started }
@@ -298,6 +312,7 @@ public final class DestinationSession: Sendable {
       channels: channels, lanes: live.hello?.laneCount ?? 0,
       resources: .current(
         bufferBytes: channels * ReceivingPipeline.channelBufferByteCount,
+        historyBytes: live.hello?.historyByteCount ?? 0,
         memoryNanoseconds: applied.storeNanoseconds, blockedNanoseconds: 0))
   }
 }

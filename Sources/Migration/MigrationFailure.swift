@@ -101,7 +101,7 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
   init(_ error: LaneError, with peer: String, memory: (GuestMemoryError) -> MigrationFailure) {
     switch error {
     case .memory(let error): self = memory(error)
-    case .codec(.corrupt), .codecNotAgreed: self.init(.protocolViolation, "\(peer): \(error)")
+    case .codec(.corrupt), .codecNotAgreed, .laneElsewhere: self.init(.protocolViolation, "\(peer): \(error)")
     case .codec: self.init(.internal, error.description)
     case .transport(let channel, let error): self.init(error, with: "\(peer) (data channel \(channel))")
     case .wire(let channel, let error): self.init(error, from: "\(peer) (data channel \(channel))")

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import HostSystem
+import Lanes
+public import PageCodecs
 
 /// Everything that is known about a migration when it is over. `docs/OPERATIONS.md` documents the JSON.
 ///
@@ -66,14 +68,20 @@ public struct MigrationReport: Sendable, Codable {
   }
 
   public struct Codec: Sendable, Codable {
+    /// What the operator asked for: a codec and its level, or `auto`.
     public var name: String
     public var library: String
-    /// Bytes of data pages given to the codec, and what it made of them. On the destination both are zero.
+    /// Bytes of data pages given to codecs, and what they made of them. On the destination both are zero.
     public var bytesIn: UInt64
     public var bytesOut: UInt64
-    /// Data pages that travelled raw because their frame did not shrink.
+    /// Data pages that were given to a codec and travelled raw, because they look random or did not shrink.
     public var bypassedPages: UInt64
+    /// Time in codecs, over all threads; on the source, on the CPU.
     public var seconds: Double
+    /// What each codec did, in the order of their strength; empty on the destination.
+    public var uses: [CodecUsage] = []
+    /// How often lanes changed their codec.
+    public var changes = 0
   }
 
   public struct Resources: Sendable, Codable {
@@ -82,16 +90,21 @@ public struct MigrationReport: Sendable, Codable {
     public var peakResidentBytes: UInt64
     /// Frame buffers, allocated once.
     public var bufferBytes: UInt64
+    /// What codecs may hold of the pages that they have seen, over all lanes.
+    public var historyBytes: UInt64
     /// Lanes' time in reading guest memory (source) or writing it (destination).
     public var memorySeconds: Double
     /// Lanes' time waiting for a free slot: above zero, the link (or the destination) is the limit.
     public var blockedSeconds: Double
 
-    static func current(bufferBytes: Int, memoryNanoseconds: UInt64, blockedNanoseconds: UInt64) -> Resources {
+    static func current(bufferBytes: Int, historyBytes: Int, memoryNanoseconds: UInt64, blockedNanoseconds: UInt64)
+      -> Resources
+    {
       let usage = ProcessUsage.current()
       return Resources(
         cpuSeconds: Double(usage.cpuNanoseconds) / 1e9, peakResidentBytes: UInt64(usage.peakResidentByteCount),
-        bufferBytes: UInt64(bufferBytes), memorySeconds: Double(memoryNanoseconds) / 1e9,
+        bufferBytes: UInt64(bufferBytes), historyBytes: UInt64(historyBytes),
+        memorySeconds: Double(memoryNanoseconds) / 1e9,
         blockedSeconds: Double(blockedNanoseconds) / 1e9)
     }
   }
@@ -121,9 +134,35 @@ public struct MigrationProgress: Sendable {
   public var zeroPages: UInt64
   public var dataPages: UInt64
   public var wireBytes: UInt64
+  /// What the source's lanes encode with now; empty on the destination.
+  public var codec = ""
 
   /// Share of the pages that are dealt with, 0 to 1.
   public var fraction: Double {
     totalPages == 0 ? 0 : Double(min(totalPages, notReadPages + zeroPages + dataPages)) / Double(totalPages)
+  }
+}
+
+extension MigrationReport.Codec {
+  /// What the source did.
+  init(_ policy: CodecPolicy, _ sent: SendingStatistics) {
+    let libraries = policy.tags.compactMap { CodecRegistry.codec(tag: $0)?.identity.library }
+    let encoding = sent.codecs.filter { $0.codec != "\(CodecChoice.none)" }
+    name = "\(policy)"
+    library = libraries.reduce(into: []) { all, one in if !all.contains(one) { all.append(one) } }.joined(
+      separator: ", ")
+    bytesIn = encoding.reduce(0) { $0 + $1.bytesIn }
+    bytesOut = encoding.reduce(0) { $0 + $1.bytesOut }
+    bypassedPages = encoding.reduce(0) { $0 + $1.bypassedPages }
+    seconds = Double(encoding.reduce(0) { $0 + $1.cpuNanoseconds }) / 1e9
+    uses = sent.codecs.filter { $0.pages + $0.bypassedPages > 0 }
+    changes = sent.codecChanges
+  }
+}
+
+extension SendingStatistics {
+  /// Whether a codec with a history has been used.
+  var usesHistory: Bool {
+    codecs.contains { $0.pages > 0 && $0.codec.hasPrefix(ZstdLongCodec.identity.name) }
   }
 }

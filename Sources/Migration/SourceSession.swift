@@ -23,7 +23,9 @@ public final class SourceSession: Sendable {
     public var channelCount: Int
     /// Worker threads; at least one per channel.
     public var laneCount: Int
-    public var codec: CodecChoice
+    public var codec: CodecPolicy
+    /// Memory for what codecs with a history look back over, in bytes, over all lanes and on either side.
+    public var historyByteCount: UInt64
     /// Wire bytes per second over all channels; 0 for no limit.
     public var bandwidthLimit: UInt64
     /// Compare a digest of every block before the commit.
@@ -33,7 +35,8 @@ public final class SourceSession: Sendable {
 
     public init(
       endpoint: Endpoint, socketOptions: SocketOptions = .init(), connectTimeout: Duration = .seconds(10),
-      channelCount: Int = 2, laneCount: Int = 2, codec: CodecChoice = .none, bandwidthLimit: UInt64 = 0,
+      channelCount: Int = 2, laneCount: Int = 2, codec: CodecPolicy = .none,
+      historyByteCount: UInt64 = 128 << 20, bandwidthLimit: UInt64 = 0,
       verify: Bool = true, software: String
     ) {
       self.endpoint = endpoint
@@ -42,6 +45,7 @@ public final class SourceSession: Sendable {
       self.channelCount = channelCount
       self.laneCount = max(laneCount, channelCount)
       self.codec = codec
+      self.historyByteCount = historyByteCount
       self.bandwidthLimit = bandwidthLimit
       self.verify = verify
       self.software = software
@@ -138,7 +142,8 @@ public final class SourceSession: Sendable {
   private func introduce(_ control: ControlChannel) throws(MigrationFailure) -> ControlMessage.Accept {
     let hello = ControlMessage.Hello(
       session: identity, channelCount: configuration.channelCount, laneCount: configuration.laneCount,
-      codecs: [configuration.codec.tag.rawValue], software: configuration.software, blocks: memory.blocks.blocks)
+      codecs: configuration.codec.tags.map { $0.rawValue }, historyLog: historyLog, software: configuration.software,
+      blocks: memory.blocks.blocks)
     try control.send(.hello(hello))
     switch try answer(from: control) {
     case .accept(let accept):
@@ -150,6 +155,14 @@ public final class SourceSession: Sendable {
     case .cancel(let reason): throw .cancelled(byPeer: control.peer, reason: reason)
     default: throw MigrationFailure(.protocolViolation, "\(control.peer) answered 'hello' with something else")
     }
+  }
+
+  /// What a lane may look back over, as a base-2 logarithm: its share of the allowance, but no more than it will send.
+  private var historyLog: UInt8 {
+    guard configuration.codec.tags.contains(.zstdLong) else { return 0 }
+    let laneBytes = memory.blocks.byteCount / UInt64(configuration.laneCount)
+    let share = min(configuration.historyByteCount / UInt64(configuration.laneCount), laneBytes * 2)
+    return UInt8(ZstdLongCodec.windowLog(historyByteCount: Int(clamping: share)))
   }
 
   /// The first words of a peer that may not be one of ours at all.
@@ -205,7 +218,8 @@ public final class SourceSession: Sendable {
       pipeline = try SendingPipeline(
         memory: memory, pending: pending, connections: data,
         configuration: .init(
-          laneCount: configuration.laneCount, codec: configuration.codec, wantsDigests: configuration.verify,
+          laneCount: configuration.laneCount, codec: configuration.codec,
+          historyByteCount: historyLog == 0 ? 0 : 1 << Int(historyLog), wantsDigests: configuration.verify,
           pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit)),
         onEvent: { [events] in events.post(.sending($0)) })
     } catch { throw failure(error) }
@@ -334,7 +348,8 @@ public final class SourceSession: Sendable {
     return MigrationProgress(
       phase: clock.phase, peer: "\(configuration.endpoint)",
       elapsedSeconds: Double(clock.elapsedNanoseconds) / 1e9, totalPages: UInt64(memory.blocks.pageCount),
-      notReadPages: notRead, zeroPages: sent?.zeroPages ?? 0, dataPages: sent?.dataPages ?? 0, wireBytes: wire)
+      notReadPages: notRead, zeroPages: sent?.zeroPages ?? 0, dataPages: sent?.dataPages ?? 0, wireBytes: wire,
+      codec: sent?.codecsInUse ?? "")
   }
 
   private func report(_ outcome: Phase) -> MigrationReport {
@@ -356,14 +371,12 @@ public final class SourceSession: Sendable {
         guestPerSecond: Double(memory.blocks.byteCount) / max(seconds.total, 1e-9),
         wirePerSecond: Double(now.wireBytes) / max(seconds.active, 1e-9)),
       seconds: seconds,
-      codec: .init(
-        name: "\(configuration.codec)",
-        library: CodecRegistry.codec(tag: configuration.codec.tag)?.identity.library ?? "",
-        bytesIn: sent.codecBytesIn, bytesOut: sent.codecBytesOut, bypassedPages: sent.bypassedPages,
-        seconds: Double(sent.codecNanoseconds) / 1e9),
+      codec: .init(configuration.codec, sent),
       channels: configuration.channelCount, lanes: configuration.laneCount,
       resources: .current(
-        bufferBytes: pipeline?.ringByteCount ?? 0, memoryNanoseconds: sent.snapshotNanoseconds,
+        bufferBytes: pipeline?.ringByteCount ?? 0,
+        historyBytes: sent.usesHistory ? configuration.laneCount << Int(historyLog) : 0,
+        memoryNanoseconds: sent.snapshotNanoseconds,
         blockedNanoseconds: sent.blockedNanoseconds))
   }
 }

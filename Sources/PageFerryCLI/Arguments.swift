@@ -6,6 +6,11 @@ import PageFerry
 struct ByteAmount: ExpressibleByArgument {
   let bytes: UInt64
 
+  init(bytes: UInt64) { self.bytes = bytes }
+
+  /// For the default in `--help`.
+  var defaultValueDescription: String { ByteCount.format(bytes).split(separator: " ").joined() }
+
   init?(argument: String) {
     guard let bytes = ByteCount.parse(argument) else { return nil }
     self.bytes = bytes

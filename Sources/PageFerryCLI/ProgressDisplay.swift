@@ -48,7 +48,7 @@ final class ProgressDisplay: Sendable {
     }
   }
 
-  /// `active      95 %  wire 96.2 MiB/s  guest 247 MiB/s  zero 0  data 126810  ratio 2.57  ETA 0:01`
+  /// `active      95 %  wire 96.2 MiB/s  guest 247 MiB/s  zero 0  data 126810  ratio 2.57  zstd:1  ETA 0:01`
   static func line(_ progress: MigrationProgress, _ rates: RateMeter.Rates) -> String {
     let percent = Int((progress.fraction * 100).rounded(.down))
     let data = Double(progress.dataPages) * 4096
@@ -60,7 +60,7 @@ final class ProgressDisplay: Sendable {
       "guest \(ByteCount.format(rates.guestPerSecond))/s",
       "zero \(progress.zeroPages)",
       "data \(progress.dataPages)",
-      "ratio \(ratio)",
+      "ratio \(ratio)" + (progress.codec.isEmpty ? "" : "  \(progress.codec)"),
       "ETA \(rates.etaSeconds.map(clock) ?? "–")",
     ].joined(separator: "  ")
   }

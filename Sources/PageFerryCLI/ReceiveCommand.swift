@@ -48,6 +48,9 @@ struct ReceiveCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Most guest memory to accept.", valueName: "size"))
   var memoryLimit: ByteAmount?
 
+  @Option(help: ArgumentHelp("Most memory for what a sender's codec remembers.", valueName: "size"))
+  var historyLimit = ByteAmount(bytes: 1 << 30)
+
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
@@ -77,7 +80,8 @@ struct ReceiveCommand: ParsableCommand {
       configuration: .init(
         waitLimit: wait.map { .seconds($0) }, expectedBlocks: memoryMap?.blocks,
         memoryLimit: memoryLimit?.bytes ?? BlockTable.totalByteCountMax,
-        silenceLimit: .seconds(common.deadPeer), digestThreadCount: min(8, HostThread.allowedCPUs().count),
+        historyLimit: historyLimit.bytes, silenceLimit: .seconds(common.deadPeer),
+        digestThreadCount: min(8, HostThread.allowedCPUs().count),
         software: PageFerry.software),
       logger: logger,
       makeMemory: { [output, discard, populate] (blocks) throws(GuestMemoryError) in

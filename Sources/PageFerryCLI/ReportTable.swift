@@ -32,6 +32,7 @@ struct ReportTable {
       (isSource ? "  not read" : "  not sent", "\(share(report.pages.notRead))  holes, known to be zero"),
       ("wire", wire),
       ("codec", codec),
+    ] + uses + [
       ("time", time),
       ("speed", speed),
       ("threads", threads),
@@ -47,8 +48,21 @@ struct ReportTable {
   private var codec: String {
     guard isSource, report.codec.bytesIn > 0 else { return report.codec.name }
     let ratio = Double(report.codec.bytesIn) / Double(max(1, report.codec.bytesOut))
-    let bypassed = report.codec.bypassedPages > 0 ? ", \(report.codec.bypassedPages) pages sent raw" : ""
-    return "\(report.codec.name) (\(report.codec.library)), ratio \(Decimal.fixed(ratio, digits: 2))\(bypassed)"
+    let changes = report.codec.name == "auto" ? ", \(Self.count(report.codec.changes, "change"))" : ""
+    return "\(report.codec.name) (\(report.codec.library)), ratio \(Decimal.fixed(ratio, digits: 2))\(changes)"
+  }
+
+  /// What each codec did, if there is more to say than one line has.
+  private var uses: [(name: String, value: String)] {
+    report.codec.uses.map { use in
+      let pages = "\(use.pages) pages at \(Decimal.fixed(use.ratio, digits: 2))"
+      let cost = "\(Decimal.fixed(use.nanosecondsPerPage / 1000, digits: 2)) µs of CPU a page"
+      let bypassed = use.bypassedPages > 0 ? ", \(use.bypassedPages) sent raw" : ""
+      return (
+        "  \(use.codec)",
+        use.bytesIn == use.bytesOut && use.cpuNanoseconds == 0 ? "\(use.pages) pages" : "\(pages), \(cost)\(bypassed)"
+      )
+    }
   }
 
   private var time: String {
@@ -78,6 +92,7 @@ struct ReportTable {
     let resources = report.resources
     return "CPU \(Self.seconds(resources.cpuSeconds)), peak memory \(ByteCount.format(resources.peakResidentBytes)), "
       + "frame buffers \(ByteCount.format(resources.bufferBytes))"
+      + (resources.historyBytes > 0 ? ", codec history \(ByteCount.format(resources.historyBytes))" : "")
   }
 
   private var digests: [(name: String, value: String)] {

@@ -11,7 +11,8 @@ struct SendCommand: ParsableCommand {
       The image stays as it is. Holes of a sparse file are never read. Pages are classified (zero or data), data \
       is compressed up to 384 KiB at a time, and travels over several TCP connections.
 
-      Which codec? On links up to 1 Gbit/s zstd; on 10 Gbit/s lz4, or zstd with many cores; beyond that none.
+      The codec 'auto' measures link and CPU while it runs, and gives each lane what moves most memory: nothing on a \
+      fast link, zstd that remembers what it sent on a slow one.
       """)
 
   @Argument(help: "The raw RAM image: a file or a block device, a multiple of 4096 bytes.")
@@ -27,8 +28,15 @@ struct SendCommand: ParsableCommand {
       "JSON memory map, if the image holds several RAM blocks (docs/OPERATIONS.md).", valueName: "file"))
   var map: String?
 
-  @Option(help: ArgumentHelp("none, lz4[:acceleration], zstd[:level] or deflate[:level].", valueName: "codec"))
-  var codec = "lz4"
+  @Option(
+    help: ArgumentHelp(
+      "auto, none, lz4[:acceleration], zstd[:level], zstd-long[:level] or deflate[:level].", valueName: "codec"))
+  var codec = "auto"
+
+  @Option(
+    help: ArgumentHelp(
+      "Memory on each side for what 'auto' and 'zstd-long' remember of the pages sent.", valueName: "size"))
+  var history = ByteAmount(bytes: 128 << 20)
 
   @Option(help: ArgumentHelp("TCP connections for data, 1 to 64.", valueName: "n"))
   var channels = 2
@@ -53,7 +61,8 @@ struct SendCommand: ParsableCommand {
     guard (1...64).contains(channels) else { throw ValidationError("--channels takes 1 to 64.") }
     guard (1...256).contains(workers ?? 1) else { throw ValidationError("--workers takes 1 to 256.") }
     guard (0...86400).contains(connectTimeout) else { throw ValidationError("--connect-timeout takes 0 to 86400 s.") }
-    do throws(CodecError) { _ = try CodecChoice(parsing: codec) } catch { throw ValidationError(error.description) }
+    guard (1 << 20...64 << 30).contains(history.bytes) else { throw ValidationError("--history takes 1MiB to 64GiB.") }
+    do throws(CodecError) { _ = try CodecPolicy(parsing: codec) } catch { throw ValidationError(error.description) }
   }
 
   func run() throws {
@@ -63,18 +72,19 @@ struct SendCommand: ParsableCommand {
       if let map { memoryMap = try MemoryMap(path: map) } else { memoryMap = nil }
       source = try ImageSource(path: image, map: memoryMap)
     } catch { throw Outcome.exit(MigrationFailure(input: error)) }
-    let choice = try CodecChoice(parsing: codec)
+    let policy = try CodecPolicy(parsing: codec)
     let session = SourceSession(
       memory: source,
       configuration: .init(
         endpoint: receiver, socketOptions: common.socketOptions, connectTimeout: .seconds(connectTimeout),
-        channelCount: channels, laneCount: workers ?? Self.defaultWorkers(choice, channels: channels), codec: choice,
-        bandwidthLimit: bandwidth?.bytesPerSecond ?? 0, verify: !noVerify, software: PageFerry.software))
+        channelCount: channels, laneCount: workers ?? Self.defaultWorkers(policy, channels: channels), codec: policy,
+        historyByteCount: history.bytes, bandwidthLimit: bandwidth?.bytesPerSecond ?? 0, verify: !noVerify,
+        software: PageFerry.software))
     try Outcome.of(common, progress: { session.progress }, cancel: { session.cancel($0) }, run: { session.run() })
   }
 
   /// Without a codec a lane is faster than its channel; with one, every CPU helps.
-  private static func defaultWorkers(_ codec: CodecChoice, channels: Int) -> Int {
+  private static func defaultWorkers(_ codec: CodecPolicy, channels: Int) -> Int {
     codec == .none ? channels : min(256, max(channels, HostThread.allowedCPUs().count))
   }
 }

@@ -177,6 +177,7 @@ extension ControlMessage.Hello {
     body.put(features)
     body.put(UInt16(codecs.count))
     for codec in codecs { body.put(codec) }
+    body.put(historyLog)
     body.put(text: software)
     body.put(UInt16(blocks.count))
     for block in blocks {
@@ -208,6 +209,10 @@ extension ControlMessage.Hello {
     guard features == 0 else { throw .unknownFlags(features) }
     let codecCount = try reader.getCount(atMost: 256, "codecs")
     codecs = try reader.getBytes(codecCount)
+    historyLog = try reader.get()
+    guard historyLog == 0 || WireLimits.historyLogs.contains(historyLog) else {
+      throw .badValue(what: "the history's size", found: UInt64(historyLog))
+    }
     software = try reader.getText()
     let blockCount = try reader.getCount(atMost: BlockTable.blockCountMax, "RAM blocks")
     var list: [RAMBlock] = []

@@ -52,13 +52,19 @@ public enum ControlMessage: Equatable, Sendable {
     public var features: UInt32
     /// Numbers of the codecs that frames may use.
     public var codecs: [UInt8]
+    /// How far back a codec with a history may look, per lane, as a base-2 logarithm of bytes; 0 without such a codec.
+    public var historyLog: UInt8
     /// Program and version, for the peer's log.
     public var software: String
     public var blocks: [RAMBlock]
 
+    /// Bytes of history that both sides keep, over all lanes.
+    public var historyByteCount: Int { historyLog == 0 ? 0 : laneCount << Int(historyLog) }
+
     public init(
       versions: ClosedRange<UInt16> = WireLimits.versions, session: SessionIdentity, channelCount: Int, laneCount: Int,
-      pageByteCount: UInt32 = 4096, features: UInt32 = 0, codecs: [UInt8], software: String, blocks: [RAMBlock]
+      pageByteCount: UInt32 = 4096, features: UInt32 = 0, codecs: [UInt8], historyLog: UInt8 = 0, software: String,
+      blocks: [RAMBlock]
     ) {
       self.versions = versions
       self.session = session
@@ -67,6 +73,7 @@ public enum ControlMessage: Equatable, Sendable {
       self.pageByteCount = pageByteCount
       self.features = features
       self.codecs = codecs
+      self.historyLog = historyLog
       self.software = software
       self.blocks = blocks
     }

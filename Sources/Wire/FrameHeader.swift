@@ -19,7 +19,10 @@ public struct FrameFlags: OptionSet, Sendable {
   /// The delta part of the payload is encoded with the header's codec.
   public static let deltaEncoded = FrameFlags(rawValue: 2)
 
-  static let known: FrameFlags = [.dataEncoded, .deltaEncoded]
+  /// The codec's history begins with this frame: what the lane sent before is forgotten.
+  public static let historyBegins = FrameFlags(rawValue: 4)
+
+  static let known: FrameFlags = [.dataEncoded, .deltaEncoded, .historyBegins]
 }
 
 /// The fixed header of a frame: 64 bytes, little-endian. `docs/WIRE.md` has the byte table.

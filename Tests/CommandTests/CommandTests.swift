@@ -11,7 +11,8 @@ import Testing
       ([], "none.raw", 10, "No such file"), ([], "folder", 11, "directory"), ([], "odd.raw", 11, "4096-byte pages"),
       ([], "empty.raw", 11, "empty"), (["--map", "overlap.json"], "ok.raw", 12, "overlap"),
       (["--map", "past.json"], "ok.raw", 12, "has 8192"), (["--map", "broken.json"], "ok.raw", 12, "not valid JSON"),
-      (["--map", "nomap.json"], "ok.raw", 10, "No such file"), (["--codec", "lzma"], "ok.raw", 64, "known: none, lz4"),
+      (["--map", "nomap.json"], "ok.raw", 10, "No such file"),
+      (["--codec", "lzma"], "ok.raw", 64, "known: auto, none, lz4"),
       (["--codec", "zstd:99"], "ok.raw", 64, "-100 to 19"), (["--channels", "0"], "ok.raw", 64, "1 to 64"),
     ])
   func wrongInput(options: [String], image: String, code: Int32, reason: String) throws {

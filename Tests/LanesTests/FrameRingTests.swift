@@ -75,6 +75,6 @@ import Testing
   @Test("A frame lies in one piece: the payload begins right after a full table of records")
   func layout() {
     #expect(FrameRing.payloadOffset == 4096)
-    #expect(FrameRing.slotByteCount == 4096 + 96 * 4096)
+    #expect(FrameRing.slotByteCount == 4096 + 97 * 4096)
   }
 }

@@ -77,7 +77,7 @@ struct PipelineHarness {
     self.far = far
   }
 
-  func sender(_ source: ArraySource, codec: CodecChoice, laneCount: Int, bandwidth: UInt64 = 0, cpuCount: Int = 2)
+  func sender(_ source: ArraySource, codec: CodecPolicy, laneCount: Int, bandwidth: UInt64 = 0, cpuCount: Int = 2)
     throws
     -> SendingPipeline
   {
@@ -85,14 +85,18 @@ struct PipelineHarness {
     return try SendingPipeline(
       memory: source, pending: pending, connections: near,
       configuration: .init(
-        laneCount: laneCount, codec: codec, wantsDigests: true, pacer: Pacer(bytesPerSecond: bandwidth),
+        laneCount: laneCount, codec: codec, historyByteCount: 1 << 20, wantsDigests: true,
+        pacer: Pacer(bytesPerSecond: bandwidth),
         cpuCount: cpuCount),
       onEvent: { [events] in events.post(.sending($0)) })
   }
 
-  func receiver(_ memory: any DestinationMemory, codecs: [CodecTag]) -> ReceivingPipeline {
+  func receiver(_ memory: any DestinationMemory, codecs: [CodecTag], laneCount: Int = 8) -> ReceivingPipeline {
     ReceivingPipeline(
-      memory: memory, connections: far, codecs: codecs, onEvent: { [events] in events.post(.receiving($0)) })
+      memory: memory, connections: far,
+      session: .init(
+        codecs: codecs, laneCount: laneCount, channelCount: far.count, historyByteCount: 1 << 20),
+      onEvent: { [events] in events.post(.receiving($0)) })
   }
 
   /// Handles events until the iteration has been produced and every lane's mark has arrived, or a failure.

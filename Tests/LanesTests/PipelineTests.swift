@@ -23,17 +23,17 @@ import Wire
     "What lanes send is what channels store, for every codec and shape",
     arguments: [
       ("none", 1, 1), ("none", 4, 2), ("lz4", 1, 1), ("lz4:9", 3, 2), ("zstd:1", 2, 2), ("zstd:-5", 8, 8),
-      ("deflate:1", 5, 4),
+      ("deflate:1", 5, 4), ("zstd-long:1", 1, 1), ("zstd-long:3", 5, 2), ("auto", 1, 1), ("auto", 4, 2),
     ], [1, 64])
   func roundTrip(_ shape: (codec: String, lanes: Int, channels: Int), cpuCount: Int) throws {
     let (codec, lanes, channels) = shape
     let source = try ArraySource(Self.contents(seed: 11))
     let harness = try PipelineHarness(channelCount: channels)
-    let choice = try CodecChoice(parsing: codec)
+    let choice = try CodecPolicy(parsing: codec)
     let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
     // Few CPUs: lanes send their frames themselves, where there is one per channel. Many: a sender each.
     let sender = try harness.sender(source, codec: choice, laneCount: lanes, cpuCount: cpuCount)
-    let receiver = harness.receiver(memory, codecs: [choice.tag])
+    let receiver = harness.receiver(memory, codecs: choice.tags)
     sender.start()
     receiver.start()
     sender.begin(iteration: 1)
@@ -48,6 +48,9 @@ import Wire
     #expect(sent.zeroPages == received.zeroPages)
     #expect(sent.dataPages == received.dataPages)
     #expect(sent.frames == received.frames)
+    // Every data page is in exactly one codec's figures.
+    #expect(sent.codecs.reduce(0) { $0 + $1.pages + $1.bypassedPages } == sent.dataPages)
+    #expect(sent.codecs.reduce(0) { $0 + $1.lanes } == lanes)
     #expect(sender.sentByteCount == receiver.receivedByteCount)
     sender.stop()
     receiver.stop()
@@ -76,13 +79,13 @@ import Wire
     let source = try ArraySource([SamplePages.image(Array(repeating: .random, count: 512), seed: 5)])
     let harness = try PipelineHarness(channelCount: 1)
     let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
-    let sender = try harness.sender(source, codec: try CodecChoice(parsing: "lz4"), laneCount: 1)
+    let sender = try harness.sender(source, codec: try CodecPolicy(parsing: "lz4"), laneCount: 1)
     let receiver = harness.receiver(memory, codecs: [.lz4])
     sender.start()
     receiver.start()
     sender.begin(iteration: 1)
     try harness.awaitMarks(1)
-    #expect(sender.statistics.bypassedPages == 512)
+    #expect(sender.statistics.codecs[0].bypassedPages == 512)
     #expect(sender.sentByteCount < 512 * 4096 + 10_000)
     sender.stop()
     receiver.stop()

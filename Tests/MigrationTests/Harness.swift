@@ -74,7 +74,7 @@ final class Harness: Sendable {
       configuration: .init(
         endpoint: endpoint ?? listener.endpoint, socketOptions: .init(deadPeerSeconds: deadPeerSeconds),
         connectTimeout: .seconds(5), channelCount: channels, laneCount: lanes,
-        codec: try CodecChoice(parsing: codec), bandwidthLimit: bandwidth, software: "test"))
+        codec: try CodecPolicy(parsing: codec), bandwidthLimit: bandwidth, software: "test"))
   }
 
   /// An image file of `bytes`.

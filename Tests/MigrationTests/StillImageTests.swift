@@ -25,7 +25,7 @@ import Transport
 
   @Test(
     "An image arrives byte for byte with every codec and number of channels",
-    arguments: ["none", "lz4", "zstd:1", "deflate:1"], [1, 2, 4, 8])
+    arguments: ["none", "lz4", "zstd:1", "zstd-long:1", "deflate:1", "auto"], [1, 2, 4, 8])
   func codecsAndChannels(codec: String, channels: Int) throws {
     let bytes = Self.bytes(.partialSpan)
     let harness = try Harness()

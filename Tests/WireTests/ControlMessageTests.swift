@@ -28,7 +28,7 @@ struct ControlMessageTests {
     let identity = SessionIdentity(high: 1, low: 2)
     let token = Bytes.u64(1) + Bytes.u64(2)
     let hello = ControlMessage.Hello(
-      session: identity, channelCount: 2, laneCount: 3, codecs: [1, 2], software: "é",
+      session: identity, channelCount: 2, laneCount: 3, codecs: [1, 2], historyLog: 26, software: "é",
       blocks: [RAMBlock(name: "ram", guestPhysicalBase: 4096, byteCount: 8192, hostPageByteCount: 2 << 20)])
     let layouts: [(ControlMessage, Int, [UInt8])] = [
       (.hello(hello), 1, HelloFields().body),
@@ -115,13 +115,15 @@ struct HelloFields {
   var pageByteCount = 4096
   var features = 0
   var codecCount = 2
+  var historyLog: UInt8 = 26
   var software = Bytes.text(Array("é".utf8))
   var blockCount = 1
   var name = Bytes.text(Array("ram".utf8))
 
   var body: [UInt8] {
     let numbers = Bytes.u16(lowest) + Bytes.u16(highest) + Bytes.u64(1) + Bytes.u64(2) + Bytes.u16(channels)
-    let sizes = Bytes.u16(lanes) + Bytes.u32(pageByteCount) + Bytes.u32(features) + Bytes.u16(codecCount) + [1, 2]
+    let sizes =
+      Bytes.u16(lanes) + Bytes.u32(pageByteCount) + Bytes.u32(features) + Bytes.u16(codecCount) + [1, 2, historyLog]
     let block = Bytes.u64(4096) + Bytes.u64(8192) + Bytes.u32(2 << 20) + name
     return numbers + sizes + software + Bytes.u16(blockCount) + block
   }

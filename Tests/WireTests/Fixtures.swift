@@ -122,7 +122,8 @@ struct MessageGenerator {
     return ControlMessage.Hello(
       versions: UInt16.random(in: 0...1, using: &random)...UInt16.random(in: 1...UInt16.max, using: &random),
       session: identity(), channelCount: channels, laneCount: Int.random(in: channels...256, using: &random),
-      codecs: many(0...256) { $0.word() }, software: text(atMost: 1024),
+      codecs: many(0...256) { $0.word() }, historyLog: [0, 19, 23, 27].randomElement(using: &random) ?? 0,
+      software: text(atMost: 1024),
       blocks: many(0...20) {
         RAMBlock(
           name: $0.text(atMost: 255), guestPhysicalBase: $0.word(), byteCount: $0.word(), hostPageByteCount: $0.word())

@@ -104,6 +104,10 @@ enum pk_delta_fault pk_delta_check(const void *delta, size_t byte_count);
 // the first fault, with the runs before it applied: check first where that would matter.
 enum pk_delta_fault pk_delta_apply(enum pk_tier tier, const void *delta, size_t byte_count, void *page);
 
+// How many different values 256 bytes of a page have: 16 from the start of each 256-byte block. About 162 in random
+// bytes. Reads at most that page.
+uint32_t pk_sampled_values(const void *page);
+
 // Drops pages from a packed run, in place: of `page_count` (at most 64) pages at `pages`, those whose bit is
 // set in `keep` move to the front, in order. Returns how many were kept. Reads and writes only those pages.
 size_t pk_compact_pages(void *pages, size_t page_count, uint64_t keep);

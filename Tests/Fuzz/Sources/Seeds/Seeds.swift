@@ -79,7 +79,8 @@ func controlSeeds() -> [Seed] {
     RAMBlock(name: "mémoire haute", guestPhysicalBase: 4 << 30, byteCount: 1 << 30, hostPageByteCount: 2 << 20),
   ]
   let hello = ControlMessage.Hello(
-    session: identity, channelCount: 2, laneCount: 4, codecs: [0, 1, 2, 3], software: "pageferry", blocks: blocks)
+    session: identity, channelCount: 2, laneCount: 4, codecs: [0, 1, 2, 3, 4], historyLog: 24, software: "pageferry",
+    blocks: blocks)
   let messages: [(String, ControlMessage)] = [
     ("hello", .hello(hello)),
     ("accept", .accept(.init(version: 1, token: identity, software: "pageferry"))),

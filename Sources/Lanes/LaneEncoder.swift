@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+import HostSystem
+import PageCodecs
+import PageKernels
+import PageModel
+import Synchronization
+import Wire
+
+/// Encodes a lane's frames, each as the policy has it, and counts what that took.
+///
+/// Belongs to the lane's thread. A codec is made when it is first chosen, and kept.
+final class LaneEncoder {
+  /// What became of a frame's data part.
+  struct Encoded {
+    /// Bytes in the slot.
+    var byteCount: Int
+    /// The codec, if the data part is encoded.
+    var tag: CodecTag?
+    var flags: FrameFlags = []
+  }
+
+  private let choices: [CodecChoice]
+  private let historyByteCount: Int
+  private let counters: LaneCounters
+  /// By choice; those with a history share one, which changes its level.
+  private var codecs: [(any FrameCodec)?]
+  private var historyCodec: (any HistoryCodec)?
+  /// Level of `historyCodec`, and whether its next frame is the first of its history.
+  private var historyLevel = 0
+  private var historyBegins = false
+  private var chooser: AdaptiveChooser?
+  /// The choice for the frame that is being collected.
+  private var current = 0
+  /// What the chooser will be told about it.
+  private var encodingNanoseconds: UInt64 = 0
+  private var lastFinished: UInt64 = 0
+
+  /// - Parameter historyByteCount: what the lane's codecs may look back over.
+  init(policy: CodecPolicy, historyByteCount: Int, counters: LaneCounters) {
+    choices = policy.choices
+    self.historyByteCount = historyByteCount
+    self.counters = counters
+    codecs = Array(repeating: nil, count: choices.count)
+    chooser = policy == .automatic ? AdaptiveChooser() : nil
+    if let chooser { counters.choice.store(chooser.rung, ordering: .relaxed) }
+  }
+
+  /// Whether frames can need a place to be collected other than the ring's slot.
+  var needsStaging: Bool { choices.contains { $0.tag != .none } }
+
+  /// Whether the frame that is being collected travels as it is.
+  var isRaw: Bool { choices[current].tag == .none }
+
+  /// The lane was idle: time that passed until now is nobody's.
+  func resume() { lastFinished = HostClock.now() }
+
+  /// Decides how the next frame is encoded, before its first page.
+  func begin() throws(LaneError) {
+    if chooser != nil { current = chooser?.next() ?? current }
+    let choice = choices[current]
+    guard choice.tag != .none else { return }
+    do throws(CodecError) {
+      if let historyCodec, CodecRegistry.codec(tag: choice.tag) is any HistoryCodec.Type {
+        if historyLevel != choice.level {
+          historyCodec.restart(level: choice.level)
+          historyLevel = choice.level
+          historyBegins = true
+        }
+        codecs[current] = historyCodec
+      } else if codecs[current] == nil {
+        let codec = try choice.make(historyByteCount: historyByteCount)
+        codecs[current] = codec
+        historyCodec = codec as? any HistoryCodec
+        if historyCodec != nil {
+          historyLevel = choice.level
+          historyBegins = true
+        }
+      }
+    } catch { throw .codec(error) }
+  }
+
+  /// Encodes a frame's pages to the start of `slot`, or copies them there if that is not worth it.
+  /// - Parameters:
+  ///   - source: whole pages.
+  ///   - slot: at least a page longer than the source.
+  func encode(_ source: RawSpan, into slot: inout MutableRawSpan) -> Encoded {
+    let started = (wall: HostClock.now(), cpu: HostClock.threadCPU())
+    let encoded = tryEncoding(source, into: &slot)
+    let choice = counters.codecs[current]
+    let pageCount = UInt64(source.byteCount / PageGeometry.pageByteCount)
+    if let encoded {
+      choice.frames.add(1, ordering: .relaxed)
+      choice.pages.add(pageCount, ordering: .relaxed)
+      choice.bytesIn.add(UInt64(source.byteCount), ordering: .relaxed)
+      choice.bytesOut.add(UInt64(encoded.byteCount), ordering: .relaxed)
+    } else {
+      var raw = slot._mutatingExtracting(0..<source.byteCount)
+      raw.copyBytes(of: source)
+      choice.bypassedPages.add(pageCount, ordering: .relaxed)
+    }
+    choice.cpuNanoseconds.add(HostClock.threadCPU() - started.cpu, ordering: .relaxed)
+    encodingNanoseconds = HostClock.now() - started.wall
+    return encoded ?? Encoded(byteCount: source.byteCount)
+  }
+
+  /// Notes a frame that was collected in its slot.
+  func passThrough(byteCount: Int) {
+    let choice = counters.codecs[current]
+    choice.frames.add(1, ordering: .relaxed)
+    choice.pages.add(UInt64(byteCount / PageGeometry.pageByteCount), ordering: .relaxed)
+    choice.bytesIn.add(UInt64(byteCount), ordering: .relaxed)
+    choice.bytesOut.add(UInt64(byteCount), ordering: .relaxed)
+    encodingNanoseconds = 0
+  }
+
+  private func tryEncoding(_ source: RawSpan, into slot: inout MutableRawSpan) -> Encoded? {
+    guard let codec = codecs[current] else { return nil }
+    let tag = choices[current].tag
+    if codec === historyCodec {
+      // Not looked at first: random bytes may have been sent before.
+      guard let count = codec.encode(source, into: &slot) else { return nil }
+      defer { historyBegins = false }
+      return Encoded(
+        byteCount: count, tag: tag, flags: historyBegins ? [.dataEncoded, .historyBegins] : .dataEncoded)
+    }
+    guard !Compressibility.looksRandom(pages: source) else { return nil }
+    // What saves less than 1/32 is not worth the destination's time.
+    var limited = slot._mutatingExtracting(0..<source.byteCount - source.byteCount / 32)
+    return codec.encode(source, into: &limited).map { Encoded(byteCount: $0, tag: tag, flags: .dataEncoded) }
+  }
+
+  /// Tells the chooser about the frame that has been handed over.
+  /// - Parameters:
+  ///   - data, wire: bytes of its data pages, and of the whole frame.
+  ///   - sending, waiting: nanoseconds of sending, and of waiting for a slot or for the socket.
+  func finish(data: Int, wire: Int, sending: UInt64, waiting: UInt64) {
+    guard chooser != nil else { return }
+    let now = HostClock.now()
+    let before = chooser?.rung
+    chooser?.note(
+      AdaptiveChooser.Frame(
+        rung: current, dataByteCount: data, wireByteCount: wire, elapsed: now - lastFinished,
+        encoding: encodingNanoseconds, sending: sending, waiting: waiting))
+    lastFinished = now
+    if let rung = chooser?.rung, rung != before {
+      counters.choice.store(rung, ordering: .relaxed)
+      counters.choiceChanges.add(1, ordering: .relaxed)
+    }
+  }
+}
+
+extension MutableRawSpan {
+  /// Copies `source`, which has as many bytes.
+  fileprivate mutating func copyBytes(of source: RawSpan) {
+    precondition(byteCount == source.byteCount, "both have the same length")
+    // SAFETY: same length by the precondition; self is exclusively held, so they cannot overlap.
+    unsafe withUnsafeMutableBytes { to in unsafe source.withUnsafeBytes { unsafe to.copyMemory(from: $0) } }
+  }
+}
