@@ -31,9 +31,9 @@ final class LaneEncoder {
   private var chooser: AdaptiveChooser?
   /// The choice for the frame that is being collected.
   private var current = 0
-  /// What the chooser will be told about it.
+  /// What the chooser will be told about it: CPU time of encoding; since when, by wall and CPU.
   private var encodingNanoseconds: UInt64 = 0
-  private var lastFinished: UInt64 = 0
+  private var since: (wall: UInt64, cpu: UInt64) = (0, 0)
 
   /// - Parameter historyByteCount: what the lane's codecs may look back over.
   init(policy: CodecPolicy, historyByteCount: Int, counters: LaneCounters) {
@@ -52,7 +52,7 @@ final class LaneEncoder {
   var isRaw: Bool { choices[current].tag == .none }
 
   /// The lane was idle: time that passed until now is nobody's.
-  func resume() { lastFinished = HostClock.now() }
+  func resume() { since = (HostClock.now(), HostClock.threadCPU()) }
 
   /// Decides how the next frame is encoded, before its first page.
   func begin() throws(LaneError) {
@@ -84,7 +84,7 @@ final class LaneEncoder {
   ///   - source: whole pages.
   ///   - slot: at least a page longer than the source.
   func encode(_ source: RawSpan, into slot: inout MutableRawSpan) -> Encoded {
-    let started = (wall: HostClock.now(), cpu: HostClock.threadCPU())
+    let started = HostClock.threadCPU()
     let encoded = tryEncoding(source, into: &slot)
     let choice = counters.codecs[current]
     let pageCount = UInt64(source.byteCount / PageGeometry.pageByteCount)
@@ -98,8 +98,8 @@ final class LaneEncoder {
       raw.copyBytes(of: source)
       choice.bypassedPages.add(pageCount, ordering: .relaxed)
     }
-    choice.cpuNanoseconds.add(HostClock.threadCPU() - started.cpu, ordering: .relaxed)
-    encodingNanoseconds = HostClock.now() - started.wall
+    encodingNanoseconds = HostClock.threadCPU() - started
+    choice.cpuNanoseconds.add(encodingNanoseconds, ordering: .relaxed)
     return encoded ?? Encoded(byteCount: source.byteCount)
   }
 
@@ -132,16 +132,17 @@ final class LaneEncoder {
   /// Tells the chooser about the frame that has been handed over.
   /// - Parameters:
   ///   - data, wire: bytes of its data pages, and of the whole frame.
-  ///   - sending, waiting: nanoseconds of sending, and of waiting for a slot or for the socket.
+  ///   - sending: nanoseconds on the CPU.
+  ///   - waiting: nanoseconds until there was a slot, or room in the socket.
   func finish(data: Int, wire: Int, sending: UInt64, waiting: UInt64) {
     guard chooser != nil else { return }
-    let now = HostClock.now()
+    let now = (wall: HostClock.now(), cpu: HostClock.threadCPU())
     let before = chooser?.rung
     chooser?.note(
       AdaptiveChooser.Frame(
-        rung: current, dataByteCount: data, wireByteCount: wire, elapsed: now - lastFinished,
-        encoding: encodingNanoseconds, sending: sending, waiting: waiting))
-    lastFinished = now
+        rung: current, dataByteCount: data, wireByteCount: wire, elapsed: now.wall - since.wall, waiting: waiting,
+        working: now.cpu - since.cpu, encoding: encodingNanoseconds, sending: sending))
+    since = now
     if let rung = chooser?.rung, rung != before {
       counters.choice.store(rung, ordering: .relaxed)
       counters.choiceChanges.add(1, ordering: .relaxed)

@@ -10,8 +10,9 @@ import Glibc
 /// goes straight to the rung that fits, and stays: to swing between two rungs, each would have to be predicted better
 /// than the other was measured.
 ///
-/// What it learns: each rung's time per byte; how compressible the content is now, as one factor that all rungs share;
-/// the link's time per byte, whenever the lane had to wait for it. What a rung is not known to do is taken from figures
+/// What it learns: each rung's CPU time per byte; how much longer than that work takes on a host that is busy with other
+/// things; how compressible the content is now, as one factor that all rungs share; the link's time per byte, whenever
+/// the lane had to wait for it. What a rung is not known to do is taken from figures
 /// of a real guest, scaled by what the rungs that were used did.
 ///
 /// A value without clocks or threads: what happened goes in, the next rung comes out.
@@ -40,31 +41,34 @@ public struct AdaptiveChooser: Sendable {
   /// What an operator calls a rung.
   public static func name(ofRung rung: Int) -> String { ladder[rung].choice.description }
 
-  /// What happened to one frame. Times are in nanoseconds, by the clock on the wall.
+  /// What happened to one frame. Times are in nanoseconds.
   public struct Frame: Sendable {
     /// The rung it was encoded with.
     public var rung: Int
     /// Bytes of its data pages, and of the whole frame on the wire.
     public var dataByteCount: Int
     public var wireByteCount: Int
-    /// Since the frame before was finished.
+    /// By the clock on the wall: since the frame before was finished, and of that, waiting until there was room in the
+    /// ring or in the socket.
     public var elapsed: UInt64
-    /// Of that: encoding, sending, and waiting until there was room in the ring or in the socket.
+    public var waiting: UInt64
+    /// On the CPU: everything since the frame before, and of that, encoding and sending.
+    public var working: UInt64
     public var encoding: UInt64
     public var sending: UInt64
-    public var waiting: UInt64
 
     public init(
-      rung: Int, dataByteCount: Int, wireByteCount: Int, elapsed: UInt64, encoding: UInt64, sending: UInt64,
-      waiting: UInt64
+      rung: Int, dataByteCount: Int, wireByteCount: Int, elapsed: UInt64, waiting: UInt64, working: UInt64,
+      encoding: UInt64, sending: UInt64
     ) {
       self.rung = rung
       self.dataByteCount = dataByteCount
       self.wireByteCount = wireByteCount
       self.elapsed = elapsed
+      self.waiting = waiting
+      self.working = working
       self.encoding = encoding
       self.sending = sending
-      self.waiting = waiting
     }
   }
 
@@ -74,23 +78,27 @@ public struct AdaptiveChooser: Sendable {
     var data = 0.0
     var wire = 0.0
     var elapsed = 0.0
+    var waiting = 0.0
+    var working = 0.0
     var encoding = 0.0
     var sending = 0.0
-    var waiting = 0.0
 
     mutating func add(_ frame: Frame) {
       frameCount += 1
       data += Double(frame.dataByteCount)
       wire += Double(frame.wireByteCount)
       elapsed += Double(frame.elapsed)
+      waiting += Double(frame.waiting)
+      working += Double(frame.working)
       encoding += Double(frame.encoding)
       sending += Double(frame.sending)
-      waiting += Double(frame.waiting)
     }
   }
 
   /// Frames that a decision rests on: some MiB, since frames differ by what they hold.
   private static let windowFrameCount = 8
+  /// And some time, in nanoseconds: a thread that loses its CPU loses it for milliseconds.
+  private static let windowTime = 15e6
   /// Frames after a change that say nothing: the ring and the socket still hold those from before.
   private static let settlingFrameCount = 6
   /// Windows in a row that have to agree on a change: frames differ, and one window may be an exception.
@@ -101,6 +109,8 @@ public struct AdaptiveChooser: Sendable {
   private static let worthwhileRestart = 0.10
   /// What each change of late adds to that, so that a lane between two rungs comes to rest.
   private static let restlessness = 0.02
+  /// Half of a change is forgotten in this time, in nanoseconds.
+  private static let restingTime = 6e9
   /// A change to a rung that encodes in less than this share of the time need not save any, and may cost a little.
   private static let lighter = 0.5
   private static let lighterMayCost = 0.01
@@ -112,7 +122,7 @@ public struct AdaptiveChooser: Sendable {
   /// Share of its time that a lane has to wait for the link to be taken as limited by it.
   private static let waitingShare = 0.08
   /// In this time, in nanoseconds, half of a memory goes that nothing refreshes: a link can become faster unseen.
-  private static let forgettingTime = 3e9
+  private static let forgettingTime = 2.5e9
   /// Share of a lane's time for looking, without need, at what a codec would do.
   private static let samplingShare = 0.004
 
@@ -129,8 +139,6 @@ public struct AdaptiveChooser: Sendable {
   private var candidate = (rung: AdaptiveChooser.first, count: 0)
   /// Changes of late; old ones count less and less.
   private var recentChanges = 0.0
-  /// Nanoseconds per data byte in the windows since the last change.
-  private var measured: Double?
   private var framesSinceSample = 0
   private var isFirstWindow = true
   /// Nanoseconds per data byte of each rung's encoding; nil until it was used.
@@ -138,6 +146,8 @@ public struct AdaptiveChooser: Sendable {
   /// Nanoseconds per data byte of everything else, and per wire byte of sending (where the lane does it).
   private var reading = 0.0
   private var sending = 0.0
+  /// How much longer work takes than it is on the CPU.
+  private var busyness = 1.0
   /// How much slower than the ladder's figures this machine is, now.
   private var slowness = 1.0
   /// How much better than the ladder's figures the content compresses: multiplies `reduction`.
@@ -177,11 +187,7 @@ public struct AdaptiveChooser: Sendable {
       return
     }
     window.add(frame)
-    let isStuck =
-      window.frameCount >= Self.urgentFrameCount && Self.isMostlyWaiting(window.waiting, window.elapsed)
-    guard isStuck || window.frameCount >= (isFirstWindow ? Self.windowFrameCount / 2 : Self.windowFrameCount) else {
-      return
-    }
+    guard isFirstWindow ? window.frameCount >= Self.windowFrameCount / 2 : isWindowFull else { return }
     learn()
     decide()
     window = Window()
@@ -195,28 +201,39 @@ public struct AdaptiveChooser: Sendable {
     learn(rung: frame.rung, ratio: data / Double(max(1, frame.wireByteCount)), share: 0.25)
   }
 
+  private var isWindowFull: Bool {
+    guard window.elapsed >= Self.windowTime else { return false }
+    return window.frameCount >= Self.windowFrameCount
+      || window.frameCount >= Self.urgentFrameCount && Self.isMostlyWaiting(window.waiting, window.elapsed)
+  }
+
   private static func isMostlyWaiting(_ waiting: Double, _ elapsed: Double) -> Bool { waiting > elapsed / 2 }
 
   private mutating func learn() {
     let share = 0.5
     learn(rung: rung, nanoseconds: window.encoding / window.data, share: share)
     learn(rung: rung, ratio: window.data / max(1, window.wire), share: share)
-    let rest = max(0, window.elapsed - window.encoding - window.sending - window.waiting)
+    let rest = max(0, window.working - window.encoding - window.sending)
     Self.blend(&reading, rest / window.data, isFirstWindow ? 1 : share)
     Self.blend(&sending, window.sending / max(1, window.wire), isFirstWindow ? 1 : share)
+    let busy = max(1, (window.elapsed - window.waiting) / max(1, window.working))
+    // One window may hold a CPU lost for milliseconds: it counts, but not for much.
+    Self.blend(&busyness, min(busy, 3), 0.2)
     let seen = window.elapsed / max(1, window.wire)
     if window.waiting > Self.waitingShare * window.elapsed {
       link = link.map { ($0 + seen) / 2 } ?? seen
     } else if let known = link {
-      // The link took this much without making us wait; and what it could not do may be long past.
-      link = min(known * exp2(-window.elapsed / Self.forgettingTime), seen)
+      // What it could not do may be long past. And it took this much without making us wait; but a buffer that had run
+      // empty may have taken it, so that one such window says little.
+      let faded = known * exp2(-window.elapsed / Self.forgettingTime)
+      link = faded + (min(faded, seen) - faded) * 0.1
     }
     let expected = cost(rung) / surprise[rung]
     let factor = min(4, max(1, window.elapsed / window.data / max(expected, 1e-6)))
     for index in surprise.indices where index != rung {
       surprise[index] = 1 + (surprise[index] - 1) * exp2(-window.elapsed / Self.forgettingTime)
     }
-    Self.blend(&surprise[rung], factor, share)
+    Self.blend(&surprise[rung], factor, 0.25)
   }
 
   private mutating func learn(rung: Int, nanoseconds: Double, share: Double) {
@@ -237,19 +254,16 @@ public struct AdaptiveChooser: Sendable {
   private func cost(_ index: Int) -> Double {
     let wire = exp(-Self.ladder[index].reduction * compressibility)
     let work = reading + (encoding[index] ?? Self.ladder[index].nanoseconds * slowness) + sending * wire
-    return max(work, (link ?? 0) * wire) * surprise[index]
+    return max(work * busyness, (link ?? 0) * wire) * surprise[index]
   }
 
   private mutating func decide() {
-    recentChanges *= exp2(-window.elapsed / Self.forgettingTime)
-    let now = window.elapsed / window.data
-    let current = measured.map { ($0 + now) / 2 } ?? now
-    measured = current
+    recentChanges *= exp2(-window.elapsed / Self.restingTime)
     let costs = Self.ladder.indices.map { cost($0) }
     let best = costs.min() ?? 0
     let target = costs.firstIndex { $0 <= best * Self.closeEnough } ?? rung
     candidate = (target, target == candidate.rung ? candidate.count + 1 : 1)
-    let saved = 1 - costs[target] / current
+    let saved = 1 - costs[target] / costs[rung]
     guard target != rung, saved > saving(asked: target),
       isFirstWindow || saved > Self.urgent || candidate.count >= Self.agreeingWindowCount
     else { return }
@@ -257,7 +271,6 @@ public struct AdaptiveChooser: Sendable {
     rung = target
     changeCount += 1
     recentChanges += 1
-    measured = nil
     settling = Self.settlingFrameCount
   }
 
