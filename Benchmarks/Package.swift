@@ -14,14 +14,24 @@ let swift: [SwiftSetting] =
     .enableUpcomingFeature("MemberImportVisibility"),
     .strictMemorySafety(),
   ] + (strict ? [.treatAllWarnings(as: .error)] : [])
+let c: [CSetting] = strict ? [.treatAllWarnings(as: .error)] : []
 
 let package = Package(
   name: "pageferry-benchmarks",
-  dependencies: [.package(name: "pageferry", path: "..")],
-  targets: [
-    .executableTarget(
-      name: "pageferry-benchmarks", dependencies: [.product(name: "PageFerry", package: "pageferry")],
-      swiftSettings: swift)
+  dependencies: [
+    .package(name: "pageferry", path: ".."),
+    .package(url: "https://github.com/apple/swift-system", from: "1.4.0"),
   ],
-  swiftLanguageModes: [.v6]
+  targets: [
+    .target(name: "CReferences", cSettings: c),
+    .executableTarget(
+      name: "pageferry-benchmarks",
+      dependencies: [
+        "CReferences",
+        .product(name: "PageFerry", package: "pageferry"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ], swiftSettings: swift),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .c11
 )

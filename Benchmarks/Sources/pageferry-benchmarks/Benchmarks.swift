@@ -2,7 +2,7 @@
 import Glibc
 import PageKernels
 
-/// `list`, `run [filter]`, `count NAME`.
+/// `list`, `count NAME`: the gated cases. `run`: all cases, in the cache. `memory`, `image`: what no cache holds.
 @main
 enum Benchmarks {
   /// `count` met a case that this processor, or valgrind, cannot run; `Benchmarks/check` knows the number.
@@ -11,18 +11,29 @@ enum Benchmarks {
 
   private static let usage = """
     usage: pageferry-benchmarks list           the gated cases
-           pageferry-benchmarks run [FILTER]   times of all cases, or of those whose name contains FILTER
            pageferry-benchmarks count NAME     runs one gated case in pageferry_counted(), and prints how often
+           pageferry-benchmarks run [FILTER] [--peer PATH.so]
+                                               times of all cases, or of those whose name contains FILTER
     """
 
   static func main() throws {
-    let arguments = Array(CommandLine.arguments.dropFirst())
-    switch (arguments.first, arguments.count) {
-    case ("list", 1): for one in GatedCase.all() { print(one.name) }
-    case ("run", 1): try run(filter: "")
-    case ("run", 2): try run(filter: arguments[1])
-    case ("count", 2): try count(name: arguments[1])
-    default: fail(usage, exitUsage)
+    let arguments = CommandLine.arguments.dropFirst()
+    let rest = arguments.dropFirst()
+    let usages = [usage, MemoryComparison.usage, ImageComparison.usage].joined(separator: "\n")
+    guard !arguments.contains("--help"), !arguments.contains("-h") else { return print(usages) }
+    do {
+      switch (arguments.first, rest.count) {
+      case ("list", 0): for one in GatedCase.all() { print(one.name) }
+      case ("count", 1): try count(name: rest.first ?? "")
+      case ("run", _): try run(Options(rest, names: ["peer"]))
+      case ("memory", _): try MemoryComparison(rest).run()
+      case ("image", _): try ImageComparison(rest).run()
+      default: fail(usages, exitUsage)
+      }
+    } catch let error as UsageError {
+      fail("pageferry-benchmarks: \(error.message)", exitUsage)
+    } catch let error as PeerError {
+      fail("pageferry-benchmarks: \(error.message)", 1)
     }
   }
 
@@ -37,43 +48,27 @@ enum Benchmarks {
     print(Counting.operationCount)
   }
 
-  private static func run(filter: String) throws {
-    let cases = Case.all().filter { filter.isEmpty || $0.name.contains(filter) }
-    guard !cases.isEmpty else { fail("no case has '\(filter)' in its name", exitUsage) }
+  private static func run(_ options: Options) throws {
+    guard options.words.count <= 1 else { throw UsageError(message: "run takes one filter") }
+    let filter = options.words.first ?? ""
+    let peer = try options.text("peer").map { try Peer(path: $0) }
+    let cases = Case.all(peer: peer).filter { filter.isEmpty || $0.name.contains(filter) }
+    guard !cases.isEmpty else { throw UsageError(message: "no case has '\(filter)' in its name") }
     let tiers = KernelTier.available.map { "\($0)" }.joined(separator: ", ")
     print("Instruction sets: \(tiers). Times are medians of interleaved rounds; x: times as fast as the first line.\n")
-    print(row("case", "variant", "ns/op", "GB/s", "x"))
+    let table = Table(columns: [
+      .text("case", 34), .text("variant", 11), .figure("ns/op", 11), .figure("GB/s", 9), .figure("x", 8),
+    ])
+    table.head()
     for one in cases {
       for (index, figure) in try Timing.measure(one).enumerated() {
-        let rate = one.byteCount > 0 ? decimal(Double(one.byteCount) / figure.nanoseconds, places: 2) : "-"
-        let speedUp = index > 0 ? decimal(figure.speedUp, places: 2) : "-"
-        let nanoseconds = decimal(figure.nanoseconds, places: figure.nanoseconds < 100 ? 1 : 0)
-        print(row(index == 0 ? one.name : "", figure.label, nanoseconds, rate, speedUp))
+        let rate = one.byteCount > 0 ? (Double(one.byteCount) / figure.nanoseconds).decimal(2) : "-"
+        table.row([
+          index == 0 ? one.name : "", figure.label, figure.nanoseconds.asNanoseconds, rate,
+          index > 0 ? figure.speedUp.decimal(2) : "-",
+        ])
       }
     }
-  }
-
-  private static func row(
-    _ name: String, _ variant: String, _ time: String, _ rate: String, _ ratio: String
-  ) -> String {
-    pad(name, 34) + pad(variant, 11) + leftPad(time, 11) + leftPad(rate, 9) + leftPad(ratio, 8)
-  }
-
-  private static func pad(_ text: String, _ width: Int) -> String {
-    text + String(repeating: " ", count: max(1, width - text.count))
-  }
-
-  private static func leftPad(_ text: String, _ width: Int) -> String {
-    String(repeating: " ", count: max(1, width - text.count)) + text
-  }
-
-  /// `value` with so many decimals; Foundation would be a large dependency for this alone.
-  private static func decimal(_ value: Double, places: Int) -> String {
-    guard places > 0 else { return "\(Int(value.rounded()))" }
-    let scale = places == 1 ? 10 : 100
-    let scaled = Int((value * Double(scale)).rounded())
-    let fraction = "\(scaled % scale)"
-    return "\(scaled / scale)." + String(repeating: "0", count: places - fraction.count) + fraction
   }
 
   private static func fail(_ message: String, _ code: CInt) -> Never {

@@ -61,7 +61,7 @@ struct Variant {
   static func tiers(_ make: @escaping (KernelTier) throws -> Body) -> [Variant] {
     KernelTier.allCases.map { tier in
       Variant(
-        label: "\(tier)".lowercased(), gate: tier == .sse2 || tier == .avx2 ? .tier(tier) : .none,
+        label: tier.label, gate: tier == .sse2 || tier == .avx2 ? .tier(tier) : .none,
         isAvailable: KernelTier.available.contains(tier), make: { try make(tier) })
     }
   }
@@ -98,5 +98,13 @@ struct GatedCase {
 
 extension Case {
   /// Every case, area by area. A new area adds its line here.
-  static func all() -> [Case] { zeroScan + snapshot + hash + record + frame + spanMap + codec }
+  /// - Parameter peer: kernels that join ours in the areas that they cover; they are only timed.
+  static func all(peer: Peer? = nil) -> [Case] {
+    zeroScan(peer) + snapshot + hash + delta(peer) + record + frame + spanMap + codec
+  }
+}
+
+extension KernelTier {
+  /// As variants and baselines have it.
+  var label: String { "\(self)".lowercased() }
 }

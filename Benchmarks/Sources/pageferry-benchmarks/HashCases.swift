@@ -3,7 +3,7 @@ import PageKernels
 import PageModel
 
 extension Case {
-  /// The checksum of a frame's body and the digest of a page.
+  /// The checksum of a frame's body, the hash that tells whether a page has changed, and the digest of a page.
   static var hash: [Case] {
     [
       Case(
@@ -12,6 +12,12 @@ extension Case {
           let bytes = try SampleData.random.span()
           return { checksum(bytes, tier, $0) }
         } + [.memcpy(pageCount: PageGeometry.pagesPerSpan)]),
+      Case(
+        name: "hash/page-seeded", byteCount: PageGeometry.pageByteCount,
+        variants: Variant.tiers { tier in
+          let page = try SampleData.random.span(pageCount: 1)
+          return { seeded(page, tier, $0) }
+        } + [.memcpy(pageCount: 1)]),
       Case(
         name: "hash/page-digest", byteCount: PageGeometry.pageByteCount,
         variants: [
@@ -30,6 +36,15 @@ private func checksum(_ bytes: Pages, _ tier: KernelTier, _ times: Int) -> UInt6
   bytes.read { span in
     var sum: UInt64 = 0
     for _ in 0..<times { sum &+= PageHash.checksum(span, tier: tier) }
+    return sum
+  }
+}
+
+@inline(never)
+private func seeded(_ page: Pages, _ tier: KernelTier, _ times: Int) -> UInt64 {
+  page.read { span in
+    var sum: UInt64 = 0
+    for number in 0..<times { sum &+= PageHash.page(span, seed: UInt64(number), tier: tier) }
     return sum
   }
 }

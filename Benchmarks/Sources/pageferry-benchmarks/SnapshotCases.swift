@@ -10,6 +10,13 @@ extension Case {
       span("snapshot/half-zero") { $0.isMultiple(of: 2) },
       span("snapshot/all-zero") { _ in false },
       Case(
+        name: "snapshot/hash-all-data", byteCount: PageGeometry.spanByteCount,
+        variants: Variant.tiers { tier in
+          let guest = try SampleData.random.span()
+          let staging = try Pages(count: PageGeometry.pagesPerSpan)
+          return { takeSnapshotAndHashes(guest, staging, tier, $0) }
+        } + [.memcpy(pageCount: PageGeometry.pagesPerSpan)]),
+      Case(
         name: "snapshot/drop-zero-pages", byteCount: PageGeometry.spanByteCount,
         variants: Variant.tiers { tier in
           let pages = try Pages(count: PageGeometry.pagesPerSpan, where: isDataPage)
@@ -43,6 +50,21 @@ private func takeSnapshot(_ guest: Pages, _ staging: Pages, _ tier: KernelTier, 
       return copied
     }
   }
+}
+
+@inline(never)
+private func takeSnapshotAndHashes(_ guest: Pages, _ staging: Pages, _ tier: KernelTier, _ times: Int) -> UInt64 {
+  var hashes = [UInt64](repeating: 0, count: PageGeometry.pagesPerSpan)
+  var room = hashes.mutableSpan
+  guest.read { span in
+    staging.write { target in
+      for number in 0..<times {
+        _ = Snapshot.take(
+          span: span, wanted: .max, into: &target, hashes: &room, seed: UInt64(number), tier: tier)
+      }
+    }
+  }
+  return room[0]
 }
 
 @inline(never)

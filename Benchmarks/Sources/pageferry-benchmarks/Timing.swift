@@ -47,8 +47,13 @@ enum Timing {
   }
 
   private static func duration(_ body: Body, _ times: Int) -> Double {
+    duration { sink(body(times)) }
+  }
+
+  /// Nanoseconds that `body` takes.
+  static func duration(_ body: () -> Void) -> Double {
     let start = ContinuousClock.now
-    sink(body(times))
+    body()
     return nanoseconds(ContinuousClock.now - start)
   }
 
@@ -56,5 +61,5 @@ enum Timing {
     Double(duration.components.seconds) * 1e9 + Double(duration.components.attoseconds) / 1e9
   }
 
-  private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+  static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 }
