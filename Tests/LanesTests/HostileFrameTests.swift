@@ -14,14 +14,14 @@ import Wire
   /// A frame with one record and raw data, to be spoiled.
   static func frame(
     record: SpanRecord, data: [UInt8], codec: UInt8 = 0, flags: FrameFlags = [], decoded: Int? = nil,
-    sequence: UInt64 = 0
+    sequence: UInt64 = 0, lane: UInt16 = 0
   ) -> [UInt8] {
     var body = [UInt8](repeating: 0, count: SpanRecord.byteCount)
     body.withMutableRawSpan { record.encode(into: &$0) }
     body += data
     let header = FrameHeader(
       type: .pages, codec: codec, flags: flags, sequence: sequence, iteration: 1, recordCount: 1,
-      dataByteCount: data.count, dataDecodedByteCount: decoded ?? data.count, lane: 0,
+      dataByteCount: data.count, dataDecodedByteCount: decoded ?? data.count, lane: lane,
       bodyChecksum: PageHash.checksum(body))
     var encoded = [UInt8](repeating: 0, count: FrameHeader.byteCount)
     encoded.withMutableRawSpan { header.encode(into: &$0) }
@@ -36,7 +36,7 @@ import Wire
     let blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 70 * 4096)])
     let harness = try PipelineHarness(channelCount: 1)
     let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
-    let receiver = harness.receiver(memory, codecs: [.lz4])
+    let receiver = harness.receiver(memory, codecs: [.lz4, .zstdLong])
     receiver.start()
     try harness.near[0].send(bytes)
     harness.near[0].finishSending()
@@ -124,5 +124,55 @@ import Wire
       of: Self.frame(
         record: Self.good, data: [1, 2, 3], codec: CodecTag.lz4.rawValue, flags: .dataEncoded, decoded: 4096))
     #expect(error == .codec(.corrupt(codec: "lz4", expected: 4096)))
+  }
+
+  /// A page as the first frame of a history.
+  static func beginning(historyByteCount: Int = 1 << 20) throws -> [UInt8] {
+    let codec = try ZstdLongCodec(level: 1, historyByteCount: historyByteCount)
+    var room = [UInt8](repeating: 0, count: 8192)
+    let count = page.withRawSpan { page in room.withMutableRawSpan { codec.encode(page, into: &$0) } }
+    return Array(room.prefix(try #require(count)))
+  }
+
+  static func withHistory(
+    _ data: [UInt8], flags: FrameFlags = [.dataEncoded, .historyBegins], codec: CodecTag = .zstdLong, lane: UInt16 = 0
+  ) -> [UInt8] {
+    frame(record: good, data: data, codec: codec.rawValue, flags: flags, decoded: 4096, lane: lane)
+  }
+
+  @Test("A history that has not begun, of a lane that is not there, or of a codec without one, is refused")
+  func history() throws {
+    let data = try Self.beginning()
+    #expect(
+      try refusal(of: Self.withHistory(data, flags: .dataEncoded))
+        == .codecNotAgreed(channel: 1, tag: CodecTag.zstdLong.rawValue))
+    #expect(try refusal(of: Self.withHistory(data, lane: 8)) == .laneElsewhere(channel: 1, lane: 8))
+    #expect(try refusal(of: Self.withHistory(data, lane: 65535)) == .laneElsewhere(channel: 1, lane: 65535))
+    #expect(
+      try refusal(of: Self.withHistory(data, codec: .lz4)) == .codecNotAgreed(channel: 1, tag: CodecTag.lz4.rawValue))
+    // 16 MiB where 1 MiB was agreed on.
+    var large = try Self.beginning(historyByteCount: 16 << 20)
+    #expect(try refusal(of: Self.withHistory(large)) == .codec(.corrupt(codec: "zstd-long", expected: 4096)))
+    large = Array(data.dropLast())
+    #expect(try refusal(of: Self.withHistory(large)) == .codec(.corrupt(codec: "zstd-long", expected: 4096)))
+  }
+
+  @Test("A history that begins twice is a new one each time")
+  func historyAgain() throws {
+    let blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 70 * 4096)])
+    let harness = try PipelineHarness(channelCount: 1)
+    let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
+    let receiver = harness.receiver(memory, codecs: [.zstdLong])
+    receiver.start()
+    let data = try Self.beginning()
+    try harness.near[0].send(Self.withHistory(data))
+    try harness.near[0].send(
+      Self.frame(
+        record: Self.good, data: data, codec: CodecTag.zstdLong.rawValue, flags: [.dataEncoded, .historyBegins],
+        decoded: 4096, sequence: 1))
+    harness.near[0].finishSending()
+    #expect(try harness.awaitFailure() == .transport(channel: 1, .closedByPeer))
+    receiver.stop()
+    #expect(receiver.statistics.dataPages == 2)
   }
 }
