@@ -60,9 +60,26 @@ PK_TARGET static inline void fill_zero(uint8_t *to, size_t byte_count) {
     to[at] = 0;
 }
 
+// Copies the rest of a page from `at` on, which is a multiple of 64, and asks for the same place of the page that comes
+// next: a processor's own prefetching ends with the page. Without it this takes a fifth more time from cold memory. The
+// pin keeps the compiler from calling memcpy, which takes half as much again.
+PK_TARGET static inline void copy_words(uint8_t *restrict to, const uint8_t *restrict from, const uint8_t *next,
+                                        size_t at) {
+  for (; at < PK_PAGE_BYTES; at += 64) {
+    __builtin_prefetch(next + at);
+    pk_vector word[64 / PK_VECTOR_BYTES];
+    for (size_t i = 0; i < 64 / PK_VECTOR_BYTES; i++) {
+      word[i] = pk_load(from + at + i * PK_VECTOR_BYTES);
+      pk_pin(word[i]);
+    }
+    for (size_t i = 0; i < 64 / PK_VECTOR_BYTES; i++)
+      pk_store(to + at + i * PK_VECTOR_BYTES, word[i]);
+  }
+}
+
 // Copies one page, or reports that it is zero and writes nothing. The block that ends a run of zeros is held in
 // registers between the test and the store: were it read again, the guest could have changed it in between.
-PK_TARGET static inline bool snapshot_page(uint8_t *restrict to, const uint8_t *restrict from) {
+PK_TARGET static inline bool snapshot_page(uint8_t *restrict to, const uint8_t *restrict from, const uint8_t *next) {
   pk_vector head[PK_HEAD_BYTES / PK_VECTOR_BYTES];
   pk_vector seen = head[0] = pk_load(from);
   for (size_t i = 1; i < PK_HEAD_BYTES / PK_VECTOR_BYTES; i++) {
@@ -91,8 +108,7 @@ PK_TARGET static inline bool snapshot_page(uint8_t *restrict to, const uint8_t *
     for (size_t i = 0; i < PK_HEAD_BYTES / PK_VECTOR_BYTES; i++)
       pk_store(to + i * PK_VECTOR_BYTES, head[i]);
   }
-  for (; at < PK_PAGE_BYTES; at += PK_VECTOR_BYTES)
-    pk_store(to + at, pk_load(from + at));
+  copy_words(to, from, next, at);
   return false;
 }
 
@@ -100,9 +116,11 @@ PK_TARGET static size_t snapshot_span(const void *span, uint64_t wanted, void *s
   const uint8_t *from = span;
   uint8_t *to = staging;
   uint64_t zero = 0;
-  for (uint64_t left = wanted; left != 0; left &= left - 1) {
+  for (uint64_t left = wanted; left != 0;) {
     unsigned page = (unsigned)__builtin_ctzll(left);
-    if (snapshot_page(to, from + (size_t)page * PK_PAGE_BYTES))
+    left &= left - 1;
+    unsigned next = left != 0 ? (unsigned)__builtin_ctzll(left) : page;
+    if (snapshot_page(to, from + (size_t)page * PK_PAGE_BYTES, from + (size_t)next * PK_PAGE_BYTES))
       zero |= UINT64_C(1) << page;
     else
       to += PK_PAGE_BYTES;
