@@ -26,6 +26,12 @@ func withMutableSpan<Result>(
   }
 }
 
+/// Whether two arrays hold the same bytes; `==` takes its time in a debug build.
+func isSame(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+  // SAFETY: both hold `count` bytes.
+  unsafe left.count == right.count && memcmp(left, right, left.count) == 0
+}
+
 /// Whole pages that begin right after, and end right before, memory that may not be touched: an access that leaves
 /// them, at either end, kills the process.
 @safe final class GuardedPages {
