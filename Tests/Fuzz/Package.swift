@@ -12,7 +12,7 @@ let swift: [SwiftSetting] = [
 ]
 
 /// One executable per decoder. Their main function is libFuzzer's, so they link only as `scripts/fuzz` builds them.
-let decoders = ["frame", "control", "lz4", "zstd", "zstd-long", "deflate"]
+let decoders = ["frame", "control", "xbzrle", "lz4", "zstd", "zstd-long", "deflate"]
 
 let package = Package(
   name: "pageferry-fuzz",

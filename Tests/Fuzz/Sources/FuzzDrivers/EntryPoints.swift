@@ -15,6 +15,11 @@ public func fuzzControl(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
   report(WireDrivers.control(unsafe copy(data, size)))
 }
 
+@c(pageferry_fuzz_xbzrle)
+public func fuzzXBZRLE(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
+  report(DeltaDrivers.xbzrle(unsafe copy(data, size)))
+}
+
 @c(pageferry_fuzz_lz4)
 public func fuzzLZ4(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt { unsafe lz4.run(data, size) }
 

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import Glibc
 import PageCodecs
 import PageKernels
 import PageModel
@@ -10,17 +9,6 @@ struct Seed {
   let decoder: String
   let name: String
   let bytes: [UInt8]
-}
-
-/// Why a file could not be written.
-struct WriteError: Error { let path: String }
-
-func write(_ bytes: [UInt8], to directory: String, name: String) throws(WriteError) {
-  _ = unsafe mkdir(directory, 0o755)
-  let path = "\(directory)/\(name).bin"
-  guard let file = unsafe fopen(path, "w") else { throw WriteError(path: path) }
-  let written = unsafe fwrite(bytes, 1, bytes.count, file)
-  guard unsafe fclose(file) == 0, written == bytes.count else { throw WriteError(path: path) }
 }
 
 // MARK: Frames, for the driver's blocks: 130 pages, 64 pages, 1 page

@@ -1,0 +1,1 @@
+../../../PageKernelsTests/DeltaDrivers.swift
