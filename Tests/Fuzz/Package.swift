@@ -1,8 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// Fuzzing of everything that reads a peer's bytes. A package of its own, so that the root package never builds it:
-// `scripts/fuzz` builds and runs it.
+// Fuzzing of everything that reads a peer's bytes, and soaks. A package of its own, so that the root package never
+// builds it: `scripts/fuzz` and `scripts/soak` build and run it.
 
 let swift: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
@@ -23,6 +23,10 @@ let package = Package(
     .executableTarget(
       name: "seeds", dependencies: [.product(name: "PageFerry", package: "pageferry")], path: "Sources/Seeds",
       swiftSettings: swift),
+    .target(name: "KernelSoak", dependencies: [.product(name: "PageFerry", package: "pageferry")]),
+    .executableTarget(
+      name: "soak", dependencies: ["KernelSoak", .product(name: "PageFerry", package: "pageferry")],
+      path: "Sources/Soak", swiftSettings: swift),
   ] + decoders.map { .executableTarget(name: "fuzz-\($0)", dependencies: ["FuzzDrivers"]) },
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11
