@@ -4,6 +4,7 @@ import PageCodecs
 import PageKernels
 import PageModel
 import Synchronization
+import Transport
 import Wire
 
 /// Encodes a lane's frames, each as the policy has it, and counts what that took.
@@ -34,9 +35,13 @@ final class LaneEncoder {
   /// What the chooser will be told about it: CPU time of encoding; since when, by wall and CPU.
   private var encodingNanoseconds: UInt64 = 0
   private var since: (wall: UInt64, cpu: UInt64) = (0, 0)
+  private var busyBefore: Connection.BusyTime?
+  /// The channel that the lane feeds.
+  private let connection: Connection
 
   /// - Parameter historyByteCount: what the lane's codecs may look back over.
-  init(policy: CodecPolicy, historyByteCount: Int, counters: LaneCounters) {
+  init(policy: CodecPolicy, historyByteCount: Int, connection: Connection, counters: LaneCounters) {
+    self.connection = connection
     choices = policy.choices
     self.historyByteCount = historyByteCount
     self.counters = counters
@@ -52,7 +57,10 @@ final class LaneEncoder {
   var isRaw: Bool { choices[current].tag == .none }
 
   /// The lane was idle: time that passed until now is nobody's.
-  func resume() { since = (HostClock.now(), HostClock.threadCPU()) }
+  func resume() {
+    since = (HostClock.now(), HostClock.threadCPU())
+    busyBefore = connection.busyTime
+  }
 
   /// Decides how the next frame is encoded, before its first page.
   func begin() throws(LaneError) {
@@ -138,10 +146,18 @@ final class LaneEncoder {
     guard chooser != nil else { return }
     let now = (wall: HostClock.now(), cpu: HostClock.threadCPU())
     let before = chooser?.rung
+    let elapsed = now.wall - since.wall
+    let busy = connection.busyTime
+    var (total, limited) = (elapsed, elapsed)
+    if let busy, let busyBefore {
+      total = busy.total - min(busy.total, busyBefore.total)
+      limited = busy.receiverLimited - min(busy.receiverLimited, busyBefore.receiverLimited)
+    }
+    busyBefore = busy
     chooser?.note(
       AdaptiveChooser.Frame(
-        rung: current, dataByteCount: data, wireByteCount: wire, elapsed: now.wall - since.wall, waiting: waiting,
-        working: now.cpu - since.cpu, encoding: encodingNanoseconds, sending: sending))
+        rung: current, dataByteCount: data, wireByteCount: wire, elapsed: elapsed, waiting: waiting, busy: total,
+        receiverLimited: limited, working: now.cpu - since.cpu, encoding: encodingNanoseconds, sending: sending))
     since = now
     if let rung = chooser?.rung, rung != before {
       counters.choice.store(rung, ordering: .relaxed)

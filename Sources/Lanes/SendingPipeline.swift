@@ -175,7 +175,8 @@ public final class SendingPipeline: Sendable {
     let assembler = try FrameAssembler(
       lane: lane, memory: memory,
       encoder: LaneEncoder(
-        policy: configuration.codec, historyByteCount: configuration.historyByteCount, counters: counters[lane]),
+        policy: configuration.codec, historyByteCount: configuration.historyByteCount,
+        connection: connections[assignment.channel(ofLane: lane)], counters: counters[lane]),
       ring: rings[lane], counters: counters[lane], wantsDigests: configuration.wantsDigests,
       isStopped: { self.isStopped }, sendReady: lanesSend ? sendReady : nil)
     var last: UInt32 = 0

@@ -10,6 +10,12 @@ import Glibc
 /// goes straight to the rung that fits, and stays: to swing between two rungs, each would have to be predicted better
 /// than the other was measured.
 ///
+/// Waiting is not always the link's doing: the destination may be too slow to take the data, or share its CPUs with this
+/// side. Then fewer bytes do not help, and making them costs. TCP tells (the receiver's window is closed), but it says
+/// the same of a tunnel that is slow behind a fast local hop, where fewer bytes do help. So where there is that doubt, a
+/// step to a stronger codec is a trial: if the bytes then flow more slowly than before, it was not the link, and for a
+/// while waiting is counted as work that takes long.
+///
 /// What it learns: each rung's CPU time per byte; how much longer than that work takes on a host that is busy with other
 /// things; how compressible the content is now, as one factor that all rungs share; the link's time per byte, whenever
 /// the lane had to wait for it. What a rung is not known to do is taken from figures
@@ -52,20 +58,26 @@ public struct AdaptiveChooser: Sendable {
     /// ring or in the socket.
     public var elapsed: UInt64
     public var waiting: UInt64
+    /// Of the time elapsed, the channel had data on its way; and of that, the receiver had no room. Where nobody can
+    /// tell, all of it.
+    public var busy: UInt64
+    public var receiverLimited: UInt64
     /// On the CPU: everything since the frame before, and of that, encoding and sending.
     public var working: UInt64
     public var encoding: UInt64
     public var sending: UInt64
 
     public init(
-      rung: Int, dataByteCount: Int, wireByteCount: Int, elapsed: UInt64, waiting: UInt64, working: UInt64,
-      encoding: UInt64, sending: UInt64
+      rung: Int, dataByteCount: Int, wireByteCount: Int, elapsed: UInt64, waiting: UInt64, busy: UInt64,
+      receiverLimited: UInt64, working: UInt64, encoding: UInt64, sending: UInt64
     ) {
       self.rung = rung
       self.dataByteCount = dataByteCount
       self.wireByteCount = wireByteCount
       self.elapsed = elapsed
       self.waiting = waiting
+      self.busy = busy
+      self.receiverLimited = receiverLimited
       self.working = working
       self.encoding = encoding
       self.sending = sending
@@ -79,9 +91,14 @@ public struct AdaptiveChooser: Sendable {
     var wire = 0.0
     var elapsed = 0.0
     var waiting = 0.0
+    var busy = 0.0
+    var receiverLimited = 0.0
     var working = 0.0
     var encoding = 0.0
     var sending = 0.0
+
+    /// Whether it may be the destination that the lane waits for, rather than the link.
+    var isDoubtful: Bool { receiverLimited > 0.3 * busy }
 
     mutating func add(_ frame: Frame) {
       frameCount += 1
@@ -89,6 +106,8 @@ public struct AdaptiveChooser: Sendable {
       wire += Double(frame.wireByteCount)
       elapsed += Double(frame.elapsed)
       waiting += Double(frame.waiting)
+      busy += Double(frame.busy)
+      receiverLimited += Double(frame.receiverLimited)
       working += Double(frame.working)
       encoding += Double(frame.encoding)
       sending += Double(frame.sending)
@@ -98,7 +117,7 @@ public struct AdaptiveChooser: Sendable {
   /// Frames that a decision rests on: some MiB, since frames differ by what they hold.
   private static let windowFrameCount = 8
   /// And some time, in nanoseconds: a thread that loses its CPU loses it for milliseconds.
-  private static let windowTime = 15e6
+  private static let windowTime = 20e6
   /// Frames after a change that say nothing: the ring and the socket still hold those from before.
   private static let settlingFrameCount = 6
   /// Windows in a row that have to agree on a change: frames differ, and one window may be an exception.
@@ -121,6 +140,11 @@ public struct AdaptiveChooser: Sendable {
   private static let closeEnough = 1.01
   /// Share of its time that a lane has to wait for the link to be taken as limited by it.
   private static let waitingShare = 0.08
+  /// Bytes that flow so much more slowly after a trial were not held back by the link.
+  private static let contradiction = 1.4
+  /// How long the outcome of a failed trial holds, in nanoseconds, at first and at most.
+  private static let firstHold = 0.5e9
+  private static let longestHold = 16e9
   /// In this time, in nanoseconds, half of a memory goes that nothing refreshes: a link can become faster unseen.
   private static let forgettingTime = 2.5e9
   /// Share of a lane's time for looking, without need, at what a codec would do.
@@ -154,6 +178,11 @@ public struct AdaptiveChooser: Sendable {
   private var compressibility = 1.0
   /// Nanoseconds of the link per wire byte; nil as long as the lane never waited.
   private var link: Double?
+  /// The last change was to a stronger codec, and nothing has been learned since.
+  private var isTrial = false
+  /// How long waiting is still taken for the destination's doing, and how long that will be the next time.
+  private var holdLeft = 0.0
+  private var nextHold = AdaptiveChooser.firstHold
   /// What the rungs took beyond what was predicted, as a factor of at least 1: the model does not know everything.
   private var surprise: [Double]
 
@@ -216,24 +245,44 @@ public struct AdaptiveChooser: Sendable {
     let rest = max(0, window.working - window.encoding - window.sending)
     Self.blend(&reading, rest / window.data, isFirstWindow ? 1 : share)
     Self.blend(&sending, window.sending / max(1, window.wire), isFirstWindow ? 1 : share)
-    let busy = max(1, (window.elapsed - window.waiting) / max(1, window.working))
+    let waiting = learnLink()
     // One window may hold a CPU lost for milliseconds: it counts, but not for much.
+    let busy = max(1, (window.elapsed - waiting) / max(1, window.working))
     Self.blend(&busyness, min(busy, 3), 0.2)
-    let seen = window.elapsed / max(1, window.wire)
-    if window.waiting > Self.waitingShare * window.elapsed {
-      link = link.map { ($0 + seen) / 2 } ?? seen
-    } else if let known = link {
-      // What it could not do may be long past. And it took this much without making us wait; but a buffer that had run
-      // empty may have taken it, so that one such window says little.
-      let faded = known * exp2(-window.elapsed / Self.forgettingTime)
-      link = faded + (min(faded, seen) - faded) * 0.1
-    }
     let expected = cost(rung) / surprise[rung]
     let factor = min(4, max(1, window.elapsed / window.data / max(expected, 1e-6)))
     for index in surprise.indices where index != rung {
       surprise[index] = 1 + (surprise[index] - 1) * exp2(-window.elapsed / Self.forgettingTime)
     }
     Self.blend(&surprise[rung], factor, 0.25)
+  }
+
+  /// Learns what the link takes for a byte.
+  /// - Returns: how much of the window's waiting was for the link.
+  private mutating func learnLink() -> Double {
+    let seen = window.elapsed / max(1, window.wire)
+    let wasTrial = isTrial
+    isTrial = false
+    holdLeft -= window.elapsed
+    let isHeld = holdLeft > 0 && window.isDoubtful
+    guard window.waiting > Self.waitingShare * window.elapsed, !isHeld else {
+      guard let known = link else { return 0 }
+      // What it could not do may be long past. And it took this much without making us wait; but a buffer that had run
+      // empty may have taken it, so that one such window says little. That it was idle says more.
+      let faded = known * exp2(-window.elapsed / Self.forgettingTime)
+      let idle = window.busy < window.elapsed / 2
+      let bound = idle ? max(0, window.busy - window.receiverLimited) / max(1, window.wire) : seen
+      link = faded + (min(faded, bound) - faded) * (idle ? 0.5 : 0.1)
+      return 0
+    }
+    if wasTrial, window.isDoubtful, let known = link, seen > known * Self.contradiction {
+      link = nil
+      holdLeft = nextHold
+      nextHold = min(nextHold * 2, Self.longestHold)
+      return 0
+    }
+    link = link.map { ($0 + seen) / 2 } ?? seen
+    return window.waiting
   }
 
   private mutating func learn(rung: Int, nanoseconds: Double, share: Double) {
@@ -265,9 +314,10 @@ public struct AdaptiveChooser: Sendable {
     candidate = (target, target == candidate.rung ? candidate.count + 1 : 1)
     let saved = 1 - costs[target] / costs[rung]
     guard target != rung, saved > saving(asked: target),
-      isFirstWindow || saved > Self.urgent || candidate.count >= Self.agreeingWindowCount
+      isFirstWindow || saved > Self.urgent && !window.isDoubtful || candidate.count >= Self.agreeingWindowCount
     else { return }
     settlesDownwards = target < rung
+    isTrial = target > rung
     rung = target
     changeCount += 1
     recentChanges += 1

@@ -30,6 +30,22 @@ public final class Connection: Sendable {
 
   deinit { close(descriptor) }
 
+  /// How long a channel has had data on its way, in nanoseconds since it was made; of a TCP connection on Linux 4.10.
+  public struct BusyTime: Sendable {
+    /// Data was sent and not acknowledged, or waited to be sent.
+    public var total: UInt64
+    /// Of that, the receiver had no room for more: not the link was the limit, but who reads from it.
+    public var receiverLimited: UInt64
+  }
+
+  /// What the kernel says now, in steps of some milliseconds; nil if it does not.
+  public var busyTime: BusyTime? {
+    var busy: UInt64 = 0
+    var limited: UInt64 = 0
+    guard unsafe hs_tcp_busy_time(descriptor, &busy, &limited) == 0 else { return nil }
+    return BusyTime(total: busy * 1000, receiverLimited: limited * 1000)
+  }
+
   /// Ends both directions, now.
   public func shutDown() {
     stopped.store(true, ordering: .relaxed)

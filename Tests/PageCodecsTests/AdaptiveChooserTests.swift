@@ -17,6 +17,9 @@ private struct SimulatedLane {
   /// Nanoseconds per data byte of reading, and per wire byte of the link.
   var reading = 0.25
   var link: Double
+  /// Nanoseconds that the destination takes for a data byte, of any rung, and for decoding it.
+  var destination = 0.0
+  var decoding = 0.0
   /// Wire bytes that fit between the lane and the link: the ring's slots and the socket's buffer.
   var bufferByteCount = 2_000_000.0
   /// Relative size of the noise in work and ratio.
@@ -48,13 +51,20 @@ private struct SimulatedLane {
     let working = data * reading * jitter() + encoding + wire * sendingPerByte
     now += working + (isPreempted ? preemption.nanoseconds : 0)
     let worked = now
-    // The frame fits when the link has drained all but the rest of the buffer.
-    now = max(now, linkFree - (bufferByteCount - wire) * link)
+    // Link and destination work at the same time; the slower one is felt.
+    let storing = data * (destination + (rung == 0 ? 0 : decoding))
+    let service = max(wire * link, storing)
+    let isReceiverLimited = storing > wire * link
+    // The frame fits when all but the rest of the buffer has been drained.
+    now = max(now, linkFree - (bufferByteCount / wire - 1) * service)
     let waiting = now - worked
-    linkFree = max(linkFree, now) + wire * link
+    let idle = max(0, now - max(start, linkFree))
+    linkFree = max(linkFree, now) + service
+    let busy = now - start - idle
     return AdaptiveChooser.Frame(
       rung: rung, dataByteCount: Self.frameByteCount, wireByteCount: Int(wire), elapsed: UInt64(now - start),
-      waiting: UInt64(waiting), working: UInt64(working), encoding: UInt64(encoding),
+      waiting: UInt64(waiting), busy: UInt64(busy), receiverLimited: isReceiverLimited ? UInt64(busy) : 0,
+      working: UInt64(working), encoding: UInt64(encoding),
       sending: UInt64(wire * sendingPerByte))
   }
 
@@ -171,6 +181,22 @@ struct AdaptiveChooserTests {
     _ = SimulatedLane.time(of: &chooser, frameCount: 500, &lane)
     let (_, changes) = SimulatedLane.time(of: &chooser, frameCount: 5000, &lane)
     #expect(changes <= 5, "\(changes) changes in 5000 frames, seed \(seed)")
+  }
+
+  @Test(
+    "It does not take a slow destination for a slow link", arguments: [0.6, 1.2, 2.5, 5], [0, 0.6, 2.0])
+  func slowDestination(destination: Double, decoding: Double) {
+    for seed in 1...5 as ClosedRange<UInt64> {
+      var lane = SimulatedLane(realities: Self.worlds[0].realities, link: 0.3, seed: seed)
+      (lane.destination, lane.decoding) = (destination, decoding)
+      let raw = SimulatedLane.time(of: 0, frameCount: 1500, lane)
+      let zstd = SimulatedLane.time(of: 2, frameCount: 1500, lane)
+      var chooser = AdaptiveChooser()
+      let (taken, changes) = SimulatedLane.time(of: &chooser, frameCount: 1500, &lane)
+      let place: Comment = "\(destination) and \(decoding) ns a byte, seed \(seed)"
+      #expect(taken <= 1.06 * min(raw, zstd), place)
+      #expect(changes <= 8, place)
+    }
   }
 
   @Test("It keeps its head on a busy host", arguments: worlds.indices, [80, 8, 1.6, 0.4])

@@ -86,6 +86,10 @@ int hs_tcp_set_congestion(int fd, const char *name);
 // SO_SNDBUF / SO_RCVBUF in bytes; 0 leaves that one alone.
 int hs_socket_set_buffers(int fd, int send_bytes, int receive_bytes);
 
+// From TCP_INFO, since the connection was made: microseconds in which data was on its way or waiting to be, and of those,
+// in which the receiver's window was what held it back. The kernel counts both in ticks of 1 to 10 ms.
+int hs_tcp_busy_time(int fd, uint64_t *busy_us, uint64_t *receiver_limited_us);
+
 // SO_RCVTIMEO and SO_SNDTIMEO; 0 means none.
 int hs_socket_set_timeout(int fd, int64_t timeout_ns);
 
