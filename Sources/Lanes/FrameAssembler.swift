@@ -157,7 +157,7 @@ final class FrameAssembler {
     guard !records.isEmpty else { return true }
     guard ensureSlot() else { return false }
     let decoded = pageCount * PageGeometry.pageByteCount
-    let data = encode(decoded)
+    let data = try encode(decoded)
     let header = FrameHeader(
       type: .pages, codec: data.tag?.rawValue ?? 0, flags: data.flags, iteration: iteration,
       recordCount: records.count, dataByteCount: data.byteCount, dataDecodedByteCount: decoded, lane: UInt16(lane),
@@ -171,17 +171,23 @@ final class FrameAssembler {
   }
 
   /// Puts the data part into the slot.
-  private func encode(_ decoded: Int) -> LaneEncoder.Encoded {
-    guard decoded > 0, !encoder.isRaw else {
-      if decoded > 0 { encoder.passThrough(byteCount: decoded) }
-      return LaneEncoder.Encoded(byteCount: decoded)
-    }
-    return staging.withBytes(0..<decoded) { source in
-      ring.withSlot { slot in
-        var payload = slot._mutatingExtracting(FrameRing.payloadOffset..<FrameRing.slotByteCount)
-        return encoder.encode(source, into: &payload)
+  private func encode(_ decoded: Int) throws(LaneError) -> LaneEncoder.Encoded {
+    guard decoded > 0 else { return LaneEncoder.Encoded(byteCount: 0) }
+    guard encoder.isRaw else {
+      return staging.withBytes(0..<decoded) { source in
+        ring.withSlot { slot in
+          var payload = slot._mutatingExtracting(FrameRing.payloadOffset..<FrameRing.slotByteCount)
+          return encoder.encode(source, into: &payload)
+        }
       }
     }
+    try staging.withMutableBytes(0..<staging.byteCount) { (scratch) throws(LaneError) in
+      try ring.withSlot { (slot) throws(LaneError) in
+        let payload = slot.bytes.extracting(FrameRing.payloadOffset..<FrameRing.payloadOffset + decoded)
+        try encoder.passThrough(payload, scratch: &scratch)
+      }
+    }
+    return LaneEncoder.Encoded(byteCount: decoded)
   }
 
   /// Writes records and header in front of the payload, hands the slot over, and sends it where that is the lane's.

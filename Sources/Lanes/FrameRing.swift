@@ -66,11 +66,13 @@ import Wire
   }
 
   /// The slot that the producer fills now; ``waitForSlot(isStopped:)`` must have said yes since the last publish.
-  func withSlot<Result>(_ body: (inout MutableRawSpan) -> Result) -> Result {
+  func withSlot<Result, Failure: Error>(
+    _ body: (inout MutableRawSpan) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
     let next = tail.count.load(ordering: .relaxed)
     // SAFETY: the slot lies in `memory`, and is the producer's alone until it is published.
     var span = unsafe MutableRawSpan(_unsafeStart: slot(next), byteCount: Self.slotByteCount)
-    return body(&span)
+    return try body(&span)
   }
 
   /// Hands the filled slot to the consumer.

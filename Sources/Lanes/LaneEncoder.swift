@@ -64,8 +64,13 @@ final class LaneEncoder {
 
   /// Decides how the next frame is encoded, before its first page.
   func begin() throws(LaneError) {
-    if chooser != nil { current = chooser?.next() ?? current }
-    let choice = choices[current]
+    if let chooser { current = chooser.rung }
+    try prepare(current)
+  }
+
+  /// Has the codec of a choice ready.
+  private func prepare(_ index: Int) throws(LaneError) {
+    let choice = choices[index]
     guard choice.tag != .none else { return }
     do throws(CodecError) {
       if let historyCodec, CodecRegistry.codec(tag: choice.tag) is any HistoryCodec.Type {
@@ -74,12 +79,12 @@ final class LaneEncoder {
           historyLevel = choice.level
           historyBegins = true
         }
-        codecs[current] = historyCodec
-      } else if codecs[current] == nil {
+        codecs[index] = historyCodec
+      } else if codecs[index] == nil {
         let codec = try choice.make(historyByteCount: historyByteCount)
-        codecs[current] = codec
-        historyCodec = codec as? any HistoryCodec
-        if historyCodec != nil {
+        codecs[index] = codec
+        if let codec = codec as? any HistoryCodec {
+          historyCodec = codec
           historyLevel = choice.level
           historyBegins = true
         }
@@ -111,14 +116,28 @@ final class LaneEncoder {
     return encoded ?? Encoded(byteCount: source.byteCount)
   }
 
-  /// Notes a frame that was collected in its slot.
-  func passThrough(byteCount: Int) {
+  /// Pages of a raw frame that a sample is made of: so few that it costs next to nothing.
+  private static let samplePageCount = 8
+
+  /// Notes a frame that was collected in its slot, and looks now and then at what a codec would make of it.
+  /// - Parameter scratch: room for a sample.
+  func passThrough(_ source: RawSpan, scratch: inout MutableRawSpan) throws(LaneError) {
     let choice = counters.codecs[current]
     choice.frames.add(1, ordering: .relaxed)
-    choice.pages.add(UInt64(byteCount / PageGeometry.pageByteCount), ordering: .relaxed)
-    choice.bytesIn.add(UInt64(byteCount), ordering: .relaxed)
-    choice.bytesOut.add(UInt64(byteCount), ordering: .relaxed)
+    choice.pages.add(UInt64(source.byteCount / PageGeometry.pageByteCount), ordering: .relaxed)
+    choice.bytesIn.add(UInt64(source.byteCount), ordering: .relaxed)
+    choice.bytesOut.add(UInt64(source.byteCount), ordering: .relaxed)
     encodingNanoseconds = 0
+    guard chooser?.wantsSample == true else { return }
+    try prepare(AdaptiveChooser.sampleRung)
+    guard let codec = codecs[AdaptiveChooser.sampleRung] else { return }
+    let byteCount = min(source.byteCount, Self.samplePageCount * PageGeometry.pageByteCount)
+    let started = HostClock.threadCPU()
+    var room = scratch._mutatingExtracting(0..<byteCount)
+    let encoded = codec.encode(source.extracting(0..<byteCount), into: &room) ?? byteCount
+    let spent = HostClock.threadCPU() - started
+    counters.codecs[AdaptiveChooser.sampleRung].cpuNanoseconds.add(spent, ordering: .relaxed)
+    chooser?.noteSample(dataByteCount: byteCount, wireByteCount: encoded, encoding: spent)
   }
 
   private func tryEncoding(_ source: RawSpan, into slot: inout MutableRawSpan) -> Encoded? {
@@ -156,7 +175,7 @@ final class LaneEncoder {
     busyBefore = busy
     chooser?.note(
       AdaptiveChooser.Frame(
-        rung: current, dataByteCount: data, wireByteCount: wire, elapsed: elapsed, waiting: waiting, busy: total,
+        dataByteCount: data, wireByteCount: wire, elapsed: elapsed, waiting: waiting, busy: total,
         receiverLimited: limited, working: now.cpu - since.cpu, encoding: encodingNanoseconds, sending: sending))
     since = now
     if let rung = chooser?.rung, rung != before {

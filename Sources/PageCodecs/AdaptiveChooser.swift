@@ -49,8 +49,6 @@ public struct AdaptiveChooser: Sendable {
 
   /// What happened to one frame. Times are in nanoseconds.
   public struct Frame: Sendable {
-    /// The rung it was encoded with.
-    public var rung: Int
     /// Bytes of its data pages, and of the whole frame on the wire.
     public var dataByteCount: Int
     public var wireByteCount: Int
@@ -68,10 +66,9 @@ public struct AdaptiveChooser: Sendable {
     public var sending: UInt64
 
     public init(
-      rung: Int, dataByteCount: Int, wireByteCount: Int, elapsed: UInt64, waiting: UInt64, busy: UInt64,
+      dataByteCount: Int, wireByteCount: Int, elapsed: UInt64, waiting: UInt64, busy: UInt64,
       receiverLimited: UInt64, working: UInt64, encoding: UInt64, sending: UInt64
     ) {
-      self.rung = rung
       self.dataByteCount = dataByteCount
       self.wireByteCount = wireByteCount
       self.elapsed = elapsed
@@ -114,101 +111,99 @@ public struct AdaptiveChooser: Sendable {
     }
   }
 
-  /// Frames that a decision rests on: some MiB, since frames differ by what they hold.
+  /// A decision is made after so many frames and so much time, in nanoseconds: a thread that loses its CPU loses it for
+  /// milliseconds, and the kernel counts a channel's busy time in steps of up to 10 ms. The first rests on less.
   private static let windowFrameCount = 8
-  /// And some time, in nanoseconds: a thread that loses its CPU loses it for milliseconds.
   private static let windowTime = 20e6
+  private static let firstWindowFrameCount = 4
+  /// So few frames suffice where the lane mostly waits.
+  private static let stuckFrameCount = 3
   /// Frames after a change that say nothing: the ring and the socket still hold those from before.
   private static let settlingFrameCount = 6
-  /// Windows in a row that have to agree on a change: frames differ, and one window may be an exception.
-  private static let agreeingWindowCount = 2
-  /// Share of its time that a change has to save: more than the noise, and less than what `auto` may lose.
-  private static let worthwhile = 0.04
-  /// Between two rungs with a history, more: a change throws the history away.
-  private static let worthwhileRestart = 0.10
-  /// What each change of late adds to that, so that a lane between two rungs comes to rest.
-  private static let restlessness = 0.02
-  /// Half of a change is forgotten in this time, in nanoseconds.
-  private static let restingTime = 6e9
-  /// A change to a rung that encodes in less than this share of the time need not save any, and may cost a little.
-  private static let lighter = 0.5
-  private static let lighterMayCost = 0.01
-  /// A saving that is not to be slept on: one window suffices, and it may be a short one.
-  private static let urgent = 0.3
-  private static let urgentFrameCount = 3
-  /// A rung that promises within so much of the best, for less work, is taken instead.
-  private static let closeEnough = 1.01
+  /// What is learned fades over so many bytes of data, for what depends on content: neighbouring frames differ tenfold.
+  private static let contentMemory = 48e6
+  /// And over so much time, in nanoseconds, for what depends on host and link.
+  private static let hostMemory = 150e6
   /// Share of its time that a lane has to wait for the link to be taken as limited by it.
   private static let waitingShare = 0.08
+  /// In this time, in nanoseconds, half of a memory goes that nothing refreshes: a link can become faster unseen.
+  private static let forgettingTime = 2.5e9
   /// Bytes that flow so much more slowly after a trial were not held back by the link.
   private static let contradiction = 1.4
   /// How long the outcome of a failed trial holds, in nanoseconds, at first and at most.
   private static let firstHold = 0.5e9
   private static let longestHold = 16e9
-  /// In this time, in nanoseconds, half of a memory goes that nothing refreshes: a link can become faster unseen.
-  private static let forgettingTime = 2.5e9
-  /// Share of a lane's time for looking, without need, at what a codec would do.
-  private static let samplingShare = 0.004
+  /// Windows in a row that have to agree on a change.
+  private static let agreeingWindowCount = 2
+  /// Share of its time that a change has to save: more than the noise, and less than what `auto` may lose.
+  private static let worthwhile = 0.04
+  /// Between two rungs with a history, more: a change throws the history away.
+  private static let worthwhileRestart = 0.10
+  /// What each change of late adds to that, so that a lane between two rungs comes to rest; half of a change is
+  /// forgotten in this time, in nanoseconds.
+  private static let restlessness = 0.02
+  private static let restingTime = 6e9
+  /// A change to a rung that encodes in less than this share of the time need not save any, and may cost a little.
+  private static let lighter = 0.5
+  private static let lighterMayCost = 0.01
+  /// A saving that is not to be slept on: one window suffices.
+  private static let urgent = 0.3
+  /// A rung that promises within so much of the best, for less work, is taken instead.
+  private static let closeEnough = 1.02
+  /// A lane that sends raw pages looks this often, in frames, at what a codec would do with some of them.
+  private static let samplingInterval = 32
 
   /// The rung in use, as an index into the ladder.
   public private(set) var rung = AdaptiveChooser.first
   /// How often the rung has changed.
   public private(set) var changeCount = 0
+  /// Whether it is time for ``noteSample(dataByteCount:wireByteCount:encoding:)``.
+  public private(set) var wantsSample = false
 
   private var window = Window()
+  private var isFirstWindow = true
   private var settling = 0
   /// The change was to a rung that encodes less.
   private var settlesDownwards = false
+  /// The last change was to a stronger codec: the rung before it, and what the link was thought to take for a byte.
+  private var trial: (from: Int, link: Double)?
   /// The rung that the last windows would have changed to, and how many they were.
   private var candidate = (rung: AdaptiveChooser.first, count: 0)
   /// Changes of late; old ones count less and less.
   private var recentChanges = 0.0
   private var framesSinceSample = 0
-  private var isFirstWindow = true
-  /// Nanoseconds per data byte of each rung's encoding; nil until it was used.
+  /// Data bytes that averages of content rest on so far, and since the last sample.
+  private var seenData = 0.0
+  private var dataSinceSample = 0.0
+
+  /// Nanoseconds of CPU per data byte of each rung's encoding; nil until it was used.
   private var encoding: [Double?]
-  /// Nanoseconds per data byte of everything else, and per wire byte of sending (where the lane does it).
+  /// Nanoseconds of CPU per data byte of everything else, and per wire byte of sending (where the lane does it).
   private var reading = 0.0
   private var sending = 0.0
   /// How much longer work takes than it is on the CPU.
   private var busyness = 1.0
-  /// How much slower than the ladder's figures this machine is, now.
+  /// How much slower than the ladder's figures this machine is.
   private var slowness = 1.0
   /// How much better than the ladder's figures the content compresses: multiplies `reduction`.
   private var compressibility = 1.0
   /// Nanoseconds of the link per wire byte; nil as long as the lane never waited.
   private var link: Double?
-  /// The last change was to a stronger codec, and nothing has been learned since.
-  private var isTrial = false
   /// How long waiting is still taken for the destination's doing, and how long that will be the next time.
   private var holdLeft = 0.0
   private var nextHold = AdaptiveChooser.firstHold
-  /// What the rungs took beyond what was predicted, as a factor of at least 1: the model does not know everything.
-  private var surprise: [Double]
 
   public init() {
     encoding = Array(repeating: nil, count: Self.ladder.count)
-    surprise = Array(repeating: 1, count: Self.ladder.count)
   }
 
-  /// The rung for the next frame: the one in use, or now and then another, to see what it would do.
-  public mutating func next() -> Int {
-    guard rung == Self.none, window.frameCount > 0 || !isFirstWindow else { return rung }
-    framesSinceSample += 1
-    // What a sample costs, in frames without one.
-    let frames = (encoding[Self.first] ?? Self.ladder[Self.first].nanoseconds) / max(reading + sending, 0.05)
-    guard Double(framesSinceSample) > max(64, frames / Self.samplingShare) else { return rung }
-    framesSinceSample = 0
-    return Self.first
-  }
+  /// The rung that a sample is to be encoded with.
+  public static let sampleRung = first
 
   /// Takes in what a frame took, and decides anew when enough have come.
   public mutating func note(_ frame: Frame) {
     guard frame.dataByteCount > 0 else { return }
-    guard frame.rung == rung else {
-      noteSample(frame)
-      return
-    }
+    countTowardsSample(frame)
     if settling > 0 {
       settling -= 1
       // Larger frames than before, and stuck already: there is nothing to wait for.
@@ -216,72 +211,89 @@ public struct AdaptiveChooser: Sendable {
       return
     }
     window.add(frame)
-    guard isFirstWindow ? window.frameCount >= Self.windowFrameCount / 2 : isWindowFull else { return }
+    guard isFirstWindow ? window.frameCount >= Self.firstWindowFrameCount : isWindowFull else { return }
+    let before = rung
     learn()
-    decide()
+    if rung == before { decide() }
     window = Window()
     isFirstWindow = false
   }
 
-  /// A single frame says something about speed and content; the window goes on without it.
-  private mutating func noteSample(_ frame: Frame) {
-    let data = Double(frame.dataByteCount)
-    learn(rung: frame.rung, nanoseconds: Double(frame.encoding) / data, share: 0.25)
-    learn(rung: frame.rung, ratio: data / Double(max(1, frame.wireByteCount)), share: 0.25)
+  /// Takes in what the rung ``sampleRung`` made of some pages that travel raw.
+  public mutating func noteSample(dataByteCount: Int, wireByteCount: Int, encoding: UInt64) {
+    wantsSample = false
+    let share = contentShare(dataSinceSample)
+    dataSinceSample = 0
+    learn(rung: Self.sampleRung, nanoseconds: Double(encoding) / Double(dataByteCount), share: share)
+    learn(rung: Self.sampleRung, ratio: Double(dataByteCount) / Double(max(1, wireByteCount)), share: share)
+  }
+
+  private mutating func countTowardsSample(_ frame: Frame) {
+    guard rung == Self.none else { return }
+    dataSinceSample += Double(frame.dataByteCount)
+    framesSinceSample += 1
+    guard framesSinceSample >= Self.samplingInterval else { return }
+    framesSinceSample = 0
+    wantsSample = true
   }
 
   private var isWindowFull: Bool {
     guard window.elapsed >= Self.windowTime else { return false }
     return window.frameCount >= Self.windowFrameCount
-      || window.frameCount >= Self.urgentFrameCount && Self.isMostlyWaiting(window.waiting, window.elapsed)
+      || window.frameCount >= Self.stuckFrameCount && Self.isMostlyWaiting(window.waiting, window.elapsed)
   }
 
   private static func isMostlyWaiting(_ waiting: Double, _ elapsed: Double) -> Bool { waiting > elapsed / 2 }
 
+  // MARK: Learning
+
+  /// The weight of something seen over `data` bytes: a plain average at first, one that forgets later.
+  private mutating func contentShare(_ data: Double) -> Double {
+    seenData += data
+    return max(1 - exp(-data / Self.contentMemory), data / seenData)
+  }
+
+  private static func hostShare(_ elapsed: Double) -> Double { 1 - exp(-elapsed / hostMemory) }
+
   private mutating func learn() {
-    let share = 0.5
+    let share = contentShare(window.data)
     learn(rung: rung, nanoseconds: window.encoding / window.data, share: share)
     learn(rung: rung, ratio: window.data / max(1, window.wire), share: share)
     let rest = max(0, window.working - window.encoding - window.sending)
-    Self.blend(&reading, rest / window.data, isFirstWindow ? 1 : share)
-    Self.blend(&sending, window.sending / max(1, window.wire), isFirstWindow ? 1 : share)
+    Self.blend(&reading, rest / window.data, share)
+    Self.blend(&sending, window.sending / max(1, window.wire), share)
+    // Of so short a time nothing can be said about link and host.
+    guard !isFirstWindow || window.elapsed >= Self.windowTime else { return }
     let waiting = learnLink()
-    // One window may hold a CPU lost for milliseconds: it counts, but not for much.
     let busy = max(1, (window.elapsed - waiting) / max(1, window.working))
-    Self.blend(&busyness, min(busy, 3), 0.2)
-    let expected = cost(rung) / surprise[rung]
-    let factor = min(4, max(1, window.elapsed / window.data / max(expected, 1e-6)))
-    for index in surprise.indices where index != rung {
-      surprise[index] = 1 + (surprise[index] - 1) * exp2(-window.elapsed / Self.forgettingTime)
-    }
-    Self.blend(&surprise[rung], factor, 0.25)
+    Self.blend(&busyness, min(busy, 4), Self.hostShare(window.elapsed))
   }
 
   /// Learns what the link takes for a byte.
   /// - Returns: how much of the window's waiting was for the link.
   private mutating func learnLink() -> Double {
-    let seen = window.elapsed / max(1, window.wire)
-    let wasTrial = isTrial
-    isTrial = false
     holdLeft -= window.elapsed
+    let onItsWay = min(window.elapsed, window.busy)
+    // What the channel needed for a byte; if the destination was not the limit, what the link needed.
+    let seen = onItsWay / max(1, window.wire)
     let isHeld = holdLeft > 0 && window.isDoubtful
-    guard window.waiting > Self.waitingShare * window.elapsed, !isHeld else {
+    let isBusy = onItsWay > window.elapsed / 2
+    guard window.waiting > Self.waitingShare * window.elapsed, isBusy, !isHeld else {
       guard let known = link else { return 0 }
       // What it could not do may be long past. And it took this much without making us wait; but a buffer that had run
       // empty may have taken it, so that one such window says little. That it was idle says more.
       let faded = known * exp2(-window.elapsed / Self.forgettingTime)
-      let idle = window.busy < window.elapsed / 2
-      let bound = idle ? max(0, window.busy - window.receiverLimited) / max(1, window.wire) : seen
-      link = faded + (min(faded, bound) - faded) * (idle ? 0.5 : 0.1)
+      link = faded + (min(faded, seen) - faded) * (isBusy ? 0.1 : 0.5)
       return 0
     }
-    if wasTrial, window.isDoubtful, let known = link, seen > known * Self.contradiction {
+    if window.isDoubtful, let trial, seen > trial.link * Self.contradiction {
+      change(to: trial.from)
       link = nil
       holdLeft = nextHold
       nextHold = min(nextHold * 2, Self.longestHold)
       return 0
     }
-    link = link.map { ($0 + seen) / 2 } ?? seen
+    link = link.map { $0 + (seen - $0) * Self.hostShare(window.elapsed) } ?? seen
     return window.waiting
   }
 
@@ -294,16 +306,21 @@ public struct AdaptiveChooser: Sendable {
 
   private mutating func learn(rung: Int, ratio: Double, share: Double) {
     guard rung != Self.none else { return }
-    Self.blend(&compressibility, max(0, log(ratio)) / Self.ladder[rung].reduction, share)
+    // Averages of time per byte: so the average of what is left of a byte, not of ratios.
+    let left = exp(-Self.ladder[rung].reduction * compressibility)
+    let blended = left + (min(1, 1 / ratio) - left) * share
+    compressibility = -log(max(blended, 1e-3)) / Self.ladder[rung].reduction
   }
 
   private static func blend(_ value: inout Double, _ new: Double, _ share: Double) { value += (new - value) * share }
+
+  // MARK: Deciding
 
   /// Nanoseconds that a byte of guest memory would take on `rung`.
   private func cost(_ index: Int) -> Double {
     let wire = exp(-Self.ladder[index].reduction * compressibility)
     let work = reading + (encoding[index] ?? Self.ladder[index].nanoseconds * slowness) + sending * wire
-    return max(work * busyness, (link ?? 0) * wire) * surprise[index]
+    return max(work * busyness, (link ?? 0) * wire)
   }
 
   private mutating func decide() {
@@ -316,8 +333,13 @@ public struct AdaptiveChooser: Sendable {
     guard target != rung, saved > saving(asked: target),
       isFirstWindow || saved > Self.urgent && !window.isDoubtful || candidate.count >= Self.agreeingWindowCount
     else { return }
+    change(to: target)
+  }
+
+  private mutating func change(to target: Int) {
+    // A second step up is still the same trial.
+    trial = target > rung ? trial ?? link.map { (rung, $0) } : nil
     settlesDownwards = target < rung
-    isTrial = target > rung
     rung = target
     changeCount += 1
     recentChanges += 1
