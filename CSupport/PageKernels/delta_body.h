@@ -94,8 +94,7 @@ PK_TARGET static inline uint32_t emit(const struct difference *found, const uint
     return PK_DELTA_OVERFLOW;
   struct emission emission = {delta, page, 0};
   unsigned start = 0;
-  // The word after a differing one has the end of a run that fills its predecessor's last byte.
-  for (uint64_t left = found->words | found->words << 1; left != 0; left &= left - 1) {
+  for (uint64_t left = found->words; left != 0; left &= left - 1) {
     unsigned word = (unsigned)__builtin_ctzll(left), base = word * 64;
     uint64_t differing = found->bytes[word + 1], is_open = found->bytes[word] >> 63;
     // Bit i: byte i is unlike byte i - 1 in being different. So starts and stops of runs take turns.
@@ -112,9 +111,10 @@ PK_TARGET static inline uint32_t emit(const struct difference *found, const uint
       emit_run(&emission, start, base + (unsigned)__builtin_ctzll(transitions));
       transitions &= transitions - 1;
     }
+    // A run that fills the word's last byte stops here, unless the next word goes on with it or says that it does not.
+    if (differing >> 63 != 0 && (word == PK_WORDS - 1 || found->bytes[word + 2] == 0))
+      emit_run(&emission, start, base + 64);
   }
-  if (found->bytes[PK_WORDS] >> 63 != 0)
-    emit_run(&emission, start, PK_PAGE_BYTES);
   uint32_t length = (uint32_t)(emission.to - delta);
   return length <= capacity ? length : PK_DELTA_OVERFLOW;
 }
