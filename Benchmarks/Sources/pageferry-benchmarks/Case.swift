@@ -100,7 +100,7 @@ extension Case {
   /// Every case, area by area. A new area adds its line here.
   /// - Parameter peer: kernels that join ours in the areas that they cover; they are only timed.
   static func all(peer: Peer? = nil) -> [Case] {
-    zeroScan(peer) + snapshot + hash + delta(peer) + record + frame + spanMap + codec
+    zeroScan(peer) + snapshot + hash + delta(peer) + record + frame + spanMap + probe + codec
   }
 }
 

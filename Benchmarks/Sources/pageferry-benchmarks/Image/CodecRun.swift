@@ -9,6 +9,8 @@ final class CodecRun {
   /// Of all frames together, those included that are copied.
   let encodedByteCount: Int
   private let codec: any FrameCodec
+  /// The codec, if its frames depend on those before them: every pass begins anew.
+  private let history: (any HistoryCodec)?
   private let source: Region
   /// Bytes of `source`.
   private let frames: [Range<Int>]
@@ -19,13 +21,17 @@ final class CodecRun {
   private let slotByteCount: Int
 
   private static let slotCount = 4
+  /// What a codec that cannot take a frame back may need beyond the frame.
+  private static let surplusByteCount = 4096
+  private static let historyByteCount = 64 << 20
 
   init(_ choice: CodecChoice, _ source: Region, _ frames: [Range<Int>]) throws {
     label = "\(choice)"
-    codec = try choice.make()
+    codec = try choice.make(historyByteCount: Self.historyByteCount)
+    history = codec as? any HistoryCodec
     self.source = source
     self.frames = frames
-    slotByteCount = frames.map(\.count).max() ?? 0
+    slotByteCount = (frames.map(\.count).max() ?? 0) + Self.surplusByteCount
     slots = try Region(byteCount: Self.slotCount * slotByteCount, .small)
     (encoded, places) = try Self.encodeAll(codec, source, frames)
     encodedByteCount = places.last?.bytes.upperBound ?? 0
@@ -36,13 +42,16 @@ final class CodecRun {
   private static func encodeAll(
     _ codec: any FrameCodec, _ source: Region, _ frames: [Range<Int>]
   ) throws -> (Region, [(bytes: Range<Int>, isRaw: Bool)]) {
-    // What comes out of a frame is never longer than what went in.
-    let encoded = try Region(byteCount: frames.reduce(0) { $0 + $1.count }, .huge)
+    let keepsHistory = codec is any HistoryCodec
+    (codec as? any HistoryCodec)?.restart()
+    let encoded = try Region(byteCount: frames.reduce(surplusByteCount) { $0 + $1.count + 64 }, .huge)
     var places: [(bytes: Range<Int>, isRaw: Bool)] = []
     for frame in frames {
       let start = places.last?.bytes.upperBound ?? 0
       let (count, isRaw) = source.read(frame) { from in
-        encoded.write(start..<start + frame.count) { Self.encode(codec, from, into: &$0) }
+        encoded.write(start..<start + frame.count + surplusByteCount) {
+          Self.encode(codec, keepsHistory, from, into: &$0)
+        }
       }
       places.append((start..<start + count, isRaw))
     }
@@ -50,21 +59,28 @@ final class CodecRun {
   }
 
   private static func encode(
-    _ codec: any FrameCodec, _ source: RawSpan, into destination: inout MutableRawSpan
+    _ codec: any FrameCodec, _ keepsHistory: Bool, _ source: RawSpan, into destination: inout MutableRawSpan
   ) -> (byteCount: Int, isRaw: Bool) {
+    if keepsHistory {
+      guard let count = codec.encode(source, into: &destination) else { fatalError("a frame did not fit") }
+      return (count, false)
+    }
     var target = destination._mutatingExtracting(0..<source.byteCount - source.byteCount / 32)
     if let count = codec.encode(source, into: &target) { return (count, false) }
-    destination.copyBytes(of: source)
+    var raw = destination._mutatingExtracting(0..<source.byteCount)
+    raw.copyBytes(of: source)
     return (source.byteCount, true)
   }
 
   /// - Returns: bytes that came out.
   @inline(never)
   func encode() -> UInt64 {
+    history?.restart()
+    let keepsHistory = history != nil
     var total = 0
     for (number, frame) in frames.enumerated() {
       source.read(frame) { from in
-        slots.write(slot(number)) { total += Self.encode(codec, from, into: &$0).byteCount }
+        slots.write(slot(number)) { total += Self.encode(codec, keepsHistory, from, into: &$0).byteCount }
       }
     }
     return UInt64(total)
@@ -72,6 +88,7 @@ final class CodecRun {
 
   @inline(never)
   func decode() -> UInt64 {
+    history?.restart()
     for number in frames.indices { decode(number) { _ in } }
     return UInt64(frames.count)
   }
@@ -95,7 +112,8 @@ final class CodecRun {
   }
 
   private func decodesToSource() -> Bool {
-    frames.indices.allSatisfy { number in
+    history?.restart()
+    return frames.indices.allSatisfy { number in
       var isSame = false
       decode(number) { decoded in source.read(frames[number]) { isSame = decoded.hasSameBytes(as: $0) } }
       return isSame

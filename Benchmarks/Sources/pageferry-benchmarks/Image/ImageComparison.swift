@@ -16,7 +16,8 @@ struct ImageComparison {
     """
 
   private static let standardCodecs = [
-    "none", "lz4:1", "lz4:2", "lz4:8", "zstd:-5", "zstd:-1", "zstd:1", "zstd:3", "zstd:6", "deflate:1", "deflate:6",
+    "none", "lz4:1", "lz4:2", "lz4:8", "zstd:-5", "zstd:-1", "zstd:1", "zstd:3", "zstd:6", "zstd-long:1", "zstd-long:3",
+    "deflate:1", "deflate:6",
   ]
 
   private let paths: [String]
