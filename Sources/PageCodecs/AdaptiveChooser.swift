@@ -325,11 +325,11 @@ public struct AdaptiveChooser: Sendable {
 
   private mutating func decide() {
     recentChanges *= exp2(-window.elapsed / Self.restingTime)
-    let costs = Self.ladder.indices.map { cost($0) }
-    let best = costs.min() ?? 0
-    let target = costs.firstIndex { $0 <= best * Self.closeEnough } ?? rung
+    var best = cost(Self.none)
+    for index in Self.ladder.indices { best = min(best, cost(index)) }
+    let target = Self.ladder.indices.first { cost($0) <= best * Self.closeEnough } ?? rung
     candidate = (target, target == candidate.rung ? candidate.count + 1 : 1)
-    let saved = 1 - costs[target] / costs[rung]
+    let saved = 1 - cost(target) / cost(rung)
     guard target != rung, saved > saving(asked: target),
       isFirstWindow || saved > Self.urgent && !window.isDoubtful || candidate.count >= Self.agreeingWindowCount
     else { return }
