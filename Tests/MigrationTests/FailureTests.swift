@@ -98,6 +98,19 @@ import Wire
     #expect(try harness.finish().failure?.code == FailureCode.refused.rawValue)
   }
 
+  @Test("A history over the receiver's limit is refused; without a codec that has one, it does not matter")
+  func historyLimit() throws {
+    for (codec, isRefused) in [("auto", true), ("zstd-long:3", true), ("zstd:3", false)] {
+      let harness = try Harness(historyLimit: 1 << 19)
+      harness.start()
+      let source = try harness.source(try harness.image(Self.bytes), codec: codec).run()
+      let destination = try harness.finish()
+      #expect((source.failure?.code == FailureCode.refused.rawValue) == isRefused, "\(codec)")
+      #expect((source.failure?.reason.contains("--history-limit") == true) == isRefused, "\(codec)")
+      #expect((destination.outcome == .completed) == !isRefused, "\(codec)")
+    }
+  }
+
   @Test("A destination that cannot write tells both sides why")
   func diskFull() throws {
     let harness = try Harness(makeMemory: { (blocks) throws(GuestMemoryError) in

@@ -24,7 +24,7 @@ final class Harness: Sendable {
 
   init(
     endpoint: Endpoint = .tcp(host: "127.0.0.1", port: 0), expectedBlocks: BlockTable? = nil,
-    memoryLimit: UInt64 = .max, waitLimit: Duration? = .seconds(20),
+    memoryLimit: UInt64 = .max, historyLimit: UInt64 = 1 << 30, waitLimit: Duration? = .seconds(20),
     makeMemory: DestinationSession.MemoryMaker? = nil
   ) throws {
     listener = try Listener(endpoint: endpoint, options: .init())
@@ -35,6 +35,7 @@ final class Harness: Sendable {
       listener: listener,
       configuration: .init(
         waitLimit: waitLimit, expectedBlocks: expectedBlocks, memoryLimit: memoryLimit,
+        historyLimit: historyLimit,
         setupTimeout: .milliseconds(1500), silenceLimit: .seconds(2), software: "test"),
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
       makeMemory: maker)

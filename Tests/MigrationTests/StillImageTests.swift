@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import GuestMemory
 import Migration
+import PageCodecs
 import PageModel
 import TestSupport
 import Testing
@@ -39,6 +40,11 @@ import Transport
     #expect(report.pages.zero + report.pages.data + report.pages.notRead == UInt64(bytes.count / 4096))
     #expect(report.blocks.map { $0.digest } == received.blocks.map { $0.digest })
     #expect(report.bytes.wire == received.bytes.wire, "both sides count the same bytes")
+    // Every data page is in one codec's figures, and they add up.
+    let uses = report.codec.uses
+    #expect(uses.reduce(0) { $0 + $1.pages + $1.bypassedPages } == report.pages.data)
+    #expect(uses.allSatisfy { $0.bytesIn == $0.pages * 4096 && $0.bytesOut <= $0.bytesIn + 4096 * $0.frames })
+    #expect(codec == "auto" || uses.allSatisfy { $0.codec.hasPrefix(codec) })
   }
 
   @Test("Every kind of content arrives byte for byte", arguments: Content.allCases)

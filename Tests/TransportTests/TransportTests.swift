@@ -48,6 +48,25 @@ struct Pair {
 @Suite struct ConnectionTests {
   static let anyPort = Endpoint.tcp(host: "127.0.0.1", port: 0)
 
+  @Test("The kernel tells how long a TCP channel was busy, and held back by its reader; of a Unix socket it does not")
+  func busyTime() throws {
+    let pair = try Pair(Self.anyPort)
+    let before = try #require(pair.near.busyTime)
+    let message = [UInt8](repeating: 7, count: 64 << 20)
+    let sender = HostThread(name: "sender") { try? pair.near.send(message) }
+    // Nobody reads: the receiver's window closes, and stays so.
+    HostClock.sleep(nanoseconds: 200_000_000)
+    let stuck = try #require(pair.near.busyTime)
+    _ = try pair.far.receive(count: message.count)
+    sender.join()
+    let after = try #require(pair.near.busyTime)
+    #expect(stuck.total >= before.total + 100_000_000)
+    #expect(stuck.receiverLimited >= before.receiverLimited + 50_000_000)
+    #expect(after.total >= stuck.total && after.receiverLimited <= after.total)
+    let folder = TemporaryDirectory()
+    #expect(try Pair(.unix(path: folder.file("s"))).near.busyTime == nil)
+  }
+
   @Test("Bytes arrive in order and are counted on both sides, over TCP and Unix sockets", arguments: [true, false])
   func delivers(tcp: Bool) throws {
     let folder = TemporaryDirectory()
