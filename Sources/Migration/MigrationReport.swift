@@ -146,7 +146,8 @@ public struct MigrationProgress: Sendable {
 extension MigrationReport.Codec {
   /// What the source did.
   init(_ policy: CodecPolicy, _ sent: SendingStatistics) {
-    let libraries = policy.tags.compactMap { CodecRegistry.codec(tag: $0)?.identity.library }
+    let tags = policy.tags.count > 1 ? policy.tags.filter { $0 != .none } : policy.tags
+    let libraries = tags.compactMap { CodecRegistry.codec(tag: $0)?.identity.library }
     let encoding = sent.codecs.filter { $0.codec != "\(CodecChoice.none)" }
     name = "\(policy)"
     library = libraries.reduce(into: []) { all, one in if !all.contains(one) { all.append(one) } }.joined(
