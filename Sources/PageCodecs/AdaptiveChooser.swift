@@ -131,7 +131,7 @@ public struct AdaptiveChooser: Sendable {
   /// Bytes that flow so much more slowly after a trial were not held back by the link.
   private static let contradiction = 1.4
   /// How long the outcome of a failed trial holds, in nanoseconds, at first and at most.
-  private static let firstHold = 0.5e9
+  private static let firstHold = 1e9
   private static let longestHold = 16e9
   /// Windows in a row that have to agree on a change.
   private static let agreeingWindowCount = 2
