@@ -38,10 +38,17 @@ final class LaneEncoder {
   private var busyBefore: Connection.BusyTime?
   /// The channel that the lane feeds.
   private let connection: Connection
+  /// Bytes that all channels have sent, and how many lanes are at work.
+  private let others: @Sendable () -> (sentByteCount: UInt64, laneCount: Int)
+  private var sentBefore: UInt64 = 0
 
   /// - Parameter historyByteCount: what the lane's codecs may look back over.
-  init(policy: CodecPolicy, historyByteCount: Int, connection: Connection, counters: LaneCounters) {
+  init(
+    policy: CodecPolicy, historyByteCount: Int, connection: Connection, counters: LaneCounters,
+    others: @escaping @Sendable () -> (sentByteCount: UInt64, laneCount: Int)
+  ) {
     self.connection = connection
+    self.others = others
     choices = policy.choices
     self.historyByteCount = historyByteCount
     self.counters = counters
@@ -60,6 +67,7 @@ final class LaneEncoder {
   func resume() {
     since = (HostClock.now(), HostClock.threadCPU())
     busyBefore = connection.busyTime
+    sentBefore = others().sentByteCount
   }
 
   /// Decides how the next frame is encoded, before its first page.
@@ -173,9 +181,13 @@ final class LaneEncoder {
       limited = busy.receiverLimited - min(busy.receiverLimited, busyBefore.receiverLimited)
     }
     busyBefore = busy
+    let (sent, lanes) = others()
+    let fair = (sent - min(sent, sentBefore)) / UInt64(max(1, lanes))
+    sentBefore = sent
     chooser?.note(
       AdaptiveChooser.Frame(
-        dataByteCount: data, wireByteCount: wire, elapsed: elapsed, waiting: waiting, busy: total,
+        dataByteCount: data, wireByteCount: wire, fairByteCount: Int(clamping: fair), elapsed: elapsed,
+        waiting: waiting, busy: total,
         receiverLimited: limited, working: now.cpu - since.cpu, encoding: encodingNanoseconds, sending: sending))
     since = now
     if let rung = chooser?.rung, rung != before {

@@ -176,7 +176,8 @@ public final class SendingPipeline: Sendable {
       lane: lane, memory: memory,
       encoder: LaneEncoder(
         policy: configuration.codec, historyByteCount: configuration.historyByteCount,
-        connection: connections[assignment.channel(ofLane: lane)], counters: counters[lane]),
+        connection: connections[assignment.channel(ofLane: lane)], counters: counters[lane],
+        others: { (self.sentByteCount, self.lanesAtWork.load(ordering: .relaxed)) }),
       ring: rings[lane], counters: counters[lane], wantsDigests: configuration.wantsDigests,
       isStopped: { self.isStopped }, sendReady: lanesSend ? sendReady : nil)
     var last: UInt32 = 0

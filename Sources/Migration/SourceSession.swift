@@ -36,7 +36,7 @@ public final class SourceSession: Sendable {
     public init(
       endpoint: Endpoint, socketOptions: SocketOptions = .init(), connectTimeout: Duration = .seconds(10),
       channelCount: Int = 2, laneCount: Int = 2, codec: CodecPolicy = .none,
-      historyByteCount: UInt64 = 128 << 20, bandwidthLimit: UInt64 = 0,
+      historyByteCount: UInt64 = 256 << 20, bandwidthLimit: UInt64 = 0,
       verify: Bool = true, software: String
     ) {
       self.endpoint = endpoint

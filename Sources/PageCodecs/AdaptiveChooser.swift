@@ -52,6 +52,10 @@ public struct AdaptiveChooser: Sendable {
     /// Bytes of its data pages, and of the whole frame on the wire.
     public var dataByteCount: Int
     public var wireByteCount: Int
+    /// What the lane's fair share of the link was since the frame before: bytes that all lanes together sent, divided by
+    /// the lanes at work. A lane that is favoured by chance must not spend what the others need: the migration is over
+    /// when the last one is.
+    public var fairByteCount: Int
     /// By the clock on the wall: since the frame before was finished, and of that, waiting until there was room in the
     /// ring or in the socket.
     public var elapsed: UInt64
@@ -66,11 +70,12 @@ public struct AdaptiveChooser: Sendable {
     public var sending: UInt64
 
     public init(
-      dataByteCount: Int, wireByteCount: Int, elapsed: UInt64, waiting: UInt64, busy: UInt64,
+      dataByteCount: Int, wireByteCount: Int, fairByteCount: Int, elapsed: UInt64, waiting: UInt64, busy: UInt64,
       receiverLimited: UInt64, working: UInt64, encoding: UInt64, sending: UInt64
     ) {
       self.dataByteCount = dataByteCount
       self.wireByteCount = wireByteCount
+      self.fairByteCount = fairByteCount
       self.elapsed = elapsed
       self.waiting = waiting
       self.busy = busy
@@ -86,6 +91,7 @@ public struct AdaptiveChooser: Sendable {
     var frameCount = 0
     var data = 0.0
     var wire = 0.0
+    var fair = 0.0
     var elapsed = 0.0
     var waiting = 0.0
     var busy = 0.0
@@ -101,6 +107,7 @@ public struct AdaptiveChooser: Sendable {
       frameCount += 1
       data += Double(frame.dataByteCount)
       wire += Double(frame.wireByteCount)
+      fair += Double(frame.fairByteCount)
       elapsed += Double(frame.elapsed)
       waiting += Double(frame.waiting)
       busy += Double(frame.busy)
@@ -139,6 +146,8 @@ public struct AdaptiveChooser: Sendable {
   private static let worthwhile = 0.04
   /// Between two rungs with a history, more: a change throws the history away.
   private static let worthwhileRestart = 0.10
+  /// From a rung with a history to a lighter codec, too: what travels meanwhile will not be remembered.
+  private static let worthwhileForgetting = 0.12
   /// What each change of late adds to that, so that a lane between two rungs comes to rest; half of a change is
   /// forgotten in this time, in nanoseconds.
   private static let restlessness = 0.02
@@ -274,19 +283,20 @@ public struct AdaptiveChooser: Sendable {
   private mutating func learnLink() -> Double {
     holdLeft -= window.elapsed
     let onItsWay = min(window.elapsed, window.busy)
-    // What the channel needed for a byte; if the destination was not the limit, what the link needed.
-    let seen = onItsWay / max(1, window.wire)
+    // What a byte took of the channel, with a fair share of the link; if the destination was not the limit, it was the
+    // link that took it.
+    let seen = onItsWay / max(1, window.fair)
     let isHeld = holdLeft > 0 && window.isDoubtful
     let isBusy = onItsWay > window.elapsed / 2
     guard window.waiting > Self.waitingShare * window.elapsed, isBusy, !isHeld else {
       guard let known = link else { return 0 }
       // What it could not do may be long past. And it took this much without making us wait; but a buffer that had run
-      // empty may have taken it, so that one such window says little. That it was idle says more.
+      // empty may have taken it, and short times on its way are counted as none: one such window says little.
       let faded = known * exp2(-window.elapsed / Self.forgettingTime)
-      link = faded + (min(faded, seen) - faded) * (isBusy ? 0.1 : 0.5)
+      link = faded + (min(faded, seen) - faded) * 0.1
       return 0
     }
-    if window.isDoubtful, let trial, seen > trial.link * Self.contradiction {
+    if window.isDoubtful, let trial, onItsWay / max(1, window.wire) > trial.link * Self.contradiction {
       change(to: trial.from)
       link = nil
       holdLeft = nextHold
@@ -351,6 +361,7 @@ public struct AdaptiveChooser: Sendable {
     let (from, to) = (Self.ladder[rung], Self.ladder[target])
     let unrest = Self.restlessness * recentChanges
     if to.choice.tag == .zstdLong, from.choice.tag == .zstdLong { return Self.worthwhileRestart + unrest }
+    if from.choice.tag == .zstdLong, target != Self.none, target < rung { return Self.worthwhileForgetting + unrest }
     return to.nanoseconds < from.nanoseconds * Self.lighter ? -Self.lighterMayCost : Self.worthwhile + unrest
   }
 }

@@ -36,7 +36,7 @@ struct SendCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Memory on each side for what 'auto' and 'zstd-long' remember of the pages sent.", valueName: "size"))
-  var history = ByteAmount(bytes: 128 << 20)
+  var history = ByteAmount(bytes: 256 << 20)
 
   @Option(help: ArgumentHelp("TCP connections for data, 1 to 64.", valueName: "n"))
   var channels = 2
