@@ -63,6 +63,7 @@ final class FrameAssembler {
 
   func begin(iteration: UInt32) {
     self.iteration = iteration
+    waited = 0
     encoder.resume()
   }
 

@@ -81,7 +81,7 @@ final class LaneEncoder {
     let choice = choices[index]
     guard choice.tag != .none else { return }
     do throws(CodecError) {
-      if let historyCodec, CodecRegistry.codec(tag: choice.tag) is any HistoryCodec.Type {
+      if let historyCodec, choice.hasHistory {
         if historyLevel != choice.level {
           historyCodec.restart(level: choice.level)
           historyLevel = choice.level
@@ -153,7 +153,12 @@ final class LaneEncoder {
     let tag = choices[current].tag
     if codec === historyCodec {
       // Not looked at first: random bytes may have been sent before.
-      guard let count = codec.encode(source, into: &slot) else { return nil }
+      guard let count = codec.encode(source, into: &slot) else {
+        // The library gave up in the middle: the destination must not go on with what it has.
+        historyCodec?.restart()
+        historyBegins = true
+        return nil
+      }
       defer { historyBegins = false }
       return Encoded(
         byteCount: count, tag: tag, flags: historyBegins ? [.dataEncoded, .historyBegins] : .dataEncoded)

@@ -163,6 +163,10 @@ public final class DestinationSession: Sendable {
     guard Set(hello.codecs).count == hello.codecs.count else {
       throw MigrationFailure(.protocolViolation, "a codec is listed twice")
     }
+    let hasHistory = hello.codecs.contains { CodecRegistry.codec(tag: CodecTag(rawValue: $0)) is any HistoryCodec.Type }
+    guard !hasHistory || hello.historyLog != 0 else {
+      throw MigrationFailure(.protocolViolation, "a codec with a history is listed, and no size for it")
+    }
     if let expected = configuration.expectedBlocks, let difference = expected.difference(from: blocks) {
       throw MigrationFailure(.blocksDiffer, "RAM blocks differ: \(difference)")
     }

@@ -148,7 +148,7 @@ extension MigrationReport.Codec {
   init(_ policy: CodecPolicy, _ sent: SendingStatistics) {
     let tags = policy.tags.count > 1 ? policy.tags.filter { $0 != .none } : policy.tags
     let libraries = tags.compactMap { CodecRegistry.codec(tag: $0)?.identity.library }
-    let encoding = sent.codecs.filter { $0.codec != "\(CodecChoice.none)" }
+    let encoding = zip(policy.choices, sent.codecs).filter { $0.0 != .none }.map { $0.1 }
     name = "\(policy)"
     library = libraries.reduce(into: []) { all, one in if !all.contains(one) { all.append(one) } }.joined(
       separator: ", ")
@@ -163,7 +163,7 @@ extension MigrationReport.Codec {
 
 extension SendingStatistics {
   /// Whether a codec with a history has been used.
-  var usesHistory: Bool {
-    codecs.contains { $0.pages > 0 && $0.codec.hasPrefix(ZstdLongCodec.identity.name) }
+  func usesHistory(_ policy: CodecPolicy) -> Bool {
+    zip(policy.choices, codecs).contains { $0.0.hasHistory && $0.1.pages > 0 }
   }
 }

@@ -159,7 +159,7 @@ public final class SourceSession: Sendable {
 
   /// What a lane may look back over, as a base-2 logarithm: its share of the allowance, but no more than it will send.
   private var historyLog: UInt8 {
-    guard configuration.codec.tags.contains(.zstdLong) else { return 0 }
+    guard configuration.codec.choices.contains(where: { $0.hasHistory }) else { return 0 }
     let laneBytes = memory.blocks.byteCount / UInt64(configuration.laneCount)
     let share = min(configuration.historyByteCount / UInt64(configuration.laneCount), laneBytes * 2)
     return UInt8(ZstdLongCodec.windowLog(historyByteCount: Int(clamping: share)))
@@ -375,7 +375,7 @@ public final class SourceSession: Sendable {
       channels: configuration.channelCount, lanes: configuration.laneCount,
       resources: .current(
         bufferBytes: pipeline?.ringByteCount ?? 0,
-        historyBytes: sent.usesHistory ? configuration.laneCount << Int(historyLog) : 0,
+        historyBytes: sent.usesHistory(configuration.codec) ? configuration.laneCount << Int(historyLog) : 0,
         memoryNanoseconds: sent.snapshotNanoseconds,
         blockedNanoseconds: sent.blockedNanoseconds))
   }

@@ -50,6 +50,9 @@ public struct CodecChoice: Sendable, Equatable, CustomStringConvertible {
     self.level = level
   }
 
+  /// Whether its frames refer to frames before them.
+  public var hasHistory: Bool { CodecRegistry.codec(tag: tag) is any HistoryCodec.Type }
+
   /// Makes the codec.
   /// - Parameter historyByteCount: what a ``HistoryCodec`` may look back over.
   public func make(historyByteCount: Int = 0) throws(CodecError) -> any FrameCodec {

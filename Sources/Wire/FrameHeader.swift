@@ -127,7 +127,10 @@ public struct FrameHeader: Equatable, Sendable {
     let rawType: UInt8 = bytes.load(Offset.type)
     guard let type = FrameType(rawValue: rawType) else { throw .unknownFrameType(rawType) }
     let flags = FrameFlags(rawValue: bytes.load(Offset.flags))
-    guard flags.isSubset(of: .known) else { throw .unknownFlags(UInt32(flags.rawValue)) }
+    // A history can only begin with a data part that is encoded.
+    guard flags.isSubset(of: .known), flags.contains(.dataEncoded) || !flags.contains(.historyBegins) else {
+      throw .unknownFlags(UInt32(flags.rawValue))
+    }
     self.init(
       type: type, codec: bytes.load(Offset.codec), flags: flags, sequence: bytes.load(Offset.sequence),
       iteration: bytes.load(Offset.iteration), recordCount: Int(bytes.load(Offset.recordCount, as: UInt32.self)),

@@ -68,6 +68,20 @@ import Wire
     #expect(try harness.finish().failure?.code == FailureCode.codecUnknown.rawValue)
   }
 
+  @Test("A codec with a history, and no size for it, is refused")
+  func historyWithoutSize() throws {
+    let harness = try Harness()
+    harness.start()
+    let connection = try ControlConnection(harness)
+    try connection.send(.hello(Self.hello(codecs: [4])))
+    guard case .reject(let refusal) = try connection.receive() else {
+      Issue.record("not rejected")
+      return
+    }
+    #expect(refusal.code == FailureCode.protocolViolation.rawValue)
+    #expect(try harness.finish().failure?.code == FailureCode.protocolViolation.rawValue)
+  }
+
   @Test("A source that declares overlapping blocks is refused")
   func overlappingBlocks() throws {
     let harness = try Harness()
