@@ -3,7 +3,7 @@ public import PageKernels
 public import PageModel
 import SystemPackage
 
-/// Guest memory in this process: anonymous mappings with transparent huge pages.
+/// Guest memory in this process: what a VMM would run its guest on.
 ///
 /// First-touch faults are a receiver's largest cost (about 2 µs for a 4 KiB page, 0.4 µs a page with huge pages), so
 /// the range is advised huge, and a background thread can populate it ahead of the pages that arrive.
@@ -13,18 +13,30 @@ public final class AnonymousMemory: DestinationMemory {
   private let written: WrittenPages
   private let populator: Populator?
 
+  /// What blocks are made of.
+  public enum Backing: Sendable, Equatable {
+    /// Private anonymous memory, with transparent huge pages if asked for and the kernel has them.
+    case anonymous(hugePages: Bool)
+    /// A shared mapping of a memfd each, which another process could map as well.
+    case memfd
+  }
+
   /// Maps every block.
   /// - Parameter populateAhead: fault all memory in, in the background. Costs a thread until it is done, and makes
   ///   memory resident that the guest may never use.
   /// - Throws: ``GuestMemoryError/cannotReserve(byteCount:reason:)``.
-  public init(blocks: BlockTable, populateAhead: Bool) throws(GuestMemoryError) {
+  public init(
+    blocks: BlockTable, populateAhead: Bool, backing: Backing = .anonymous(hugePages: true)
+  ) throws(GuestMemoryError) {
     var ranges: [MappedRange] = []
     for block in blocks.blocks {
-      guard let range = MappedRange(byteCount: Int(block.byteCount)) else {
+      let mapped =
+        backing == .memfd ? MappedRange(sharing: Int(block.byteCount)) : MappedRange(byteCount: Int(block.byteCount))
+      guard let range = mapped else {
         for range in ranges { range.unmap() }
         throw .cannotReserve(byteCount: blocks.byteCount, reason: "mmap: \(Errno.noMemory)")
       }
-      range.adviseHugePages()
+      if backing == .anonymous(hugePages: true) { range.adviseHugePages() }
       ranges.append(range)
     }
     self.blocks = blocks
@@ -75,6 +87,9 @@ public final class AnonymousMemory: DestinationMemory {
     }
     return digest
   }
+
+  /// Where a block begins in this process: for who runs the guest. Mapped as long as this object lives.
+  @unsafe public func base(block: Int) -> UnsafeMutableRawPointer { unsafe ranges[block].base }
 
   private func address(_ block: Int, _ span: Int, _ page: Int) -> UnsafeMutableRawPointer {
     unsafe ranges[block].base + span * PageGeometry.spanByteCount + page * PageGeometry.pageByteCount

@@ -19,6 +19,8 @@ public enum GuestMemoryError: Error, Equatable, CustomStringConvertible {
   case cannotFinish(path: String, step: String, Errno)
   case cannotReserve(byteCount: UInt64, reason: String)
   case blocksDiffer(reason: String)
+  case trackingUnavailable(reason: String)
+  case trackingFailed(step: String, Errno)
 
   public var description: String {
     switch self {
@@ -41,6 +43,8 @@ public enum GuestMemoryError: Error, Equatable, CustomStringConvertible {
     case .cannotFinish(let path, let step, let errno): "cannot \(step) '\(path)': \(errno)"
     case .cannotReserve(let count, let reason): "cannot reserve \(ByteCount.format(count)) of guest memory: \(reason)"
     case .blocksDiffer(let reason): "RAM blocks differ: \(reason)"
+    case .trackingUnavailable(let reason): "writes to guest memory cannot be tracked here: \(reason)"
+    case .trackingFailed(let step, let errno): "tracking writes to guest memory failed: \(step): \(errno)"
     }
   }
 }

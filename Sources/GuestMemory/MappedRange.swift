@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CHostSystem
 
-/// Anonymous memory of this process, unmapped by hand: what a block of ``AnonymousMemory`` is made of.
+/// Memory of this process, unmapped by hand: what a block of ``AnonymousMemory`` is made of.
 @safe struct MappedRange: @unchecked Sendable {
   /// First byte, page-aligned.
   @unsafe let base: UnsafeMutableRawPointer
@@ -10,6 +10,13 @@ import CHostSystem
   /// Maps zeroed memory, nil if the kernel refuses.
   init?(byteCount: Int) {
     guard let base = unsafe hs_map_anonymous(byteCount) else { return nil }
+    unsafe self.base = base
+    self.byteCount = byteCount
+  }
+
+  /// Maps the whole of a new memfd, shared; nil if the kernel refuses. The mapping alone keeps the file alive.
+  init?(sharing byteCount: Int) {
+    guard let base = unsafe hs_map_memfd(byteCount) else { return nil }
     unsafe self.base = base
     self.byteCount = byteCount
   }

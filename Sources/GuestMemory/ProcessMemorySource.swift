@@ -15,16 +15,24 @@ public import PageModel
     unsafe self.bases = bases
   }
 
-  public func snapshot(
-    block: Int, span: Int, wanted: PageMask, into staging: inout MutableRawSpan
-  ) throws(GuestMemoryError) -> Snapshot.Result {
-    precondition(wanted & ~blocks.pages(block: block, span: span) == 0, "a wanted page lies outside its block")
+  public var mapping: ProcessMemorySource? { self }
+
+  /// Calls `body` with a span's bytes, all of them; the guest may write to them meanwhile.
+  public func withBytes<Result, Failure: Error>(
+    block: Int, span: Int, _ body: (RawSpan) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
     let offset = span * PageGeometry.spanByteCount
     let byteCount = min(
       PageGeometry.spanByteCount, blocks.pageCount(block: block) * PageGeometry.pageByteCount - offset)
     // SAFETY: the span lies inside its block, and init's caller promised the block's mapping.
-    let source = unsafe RawSpan(_unsafeStart: bases[block] + offset, byteCount: byteCount)
-    return Snapshot.take(span: source, wanted: wanted, into: &staging)
+    return try body(unsafe RawSpan(_unsafeStart: bases[block] + offset, byteCount: byteCount))
+  }
+
+  public func snapshot(
+    block: Int, span: Int, wanted: PageMask, into staging: inout MutableRawSpan
+  ) throws(GuestMemoryError) -> Snapshot.Result {
+    precondition(wanted & ~blocks.pages(block: block, span: span) == 0, "a wanted page lies outside its block")
+    return withBytes(block: block, span: span) { Snapshot.take(span: $0, wanted: wanted, into: &staging) }
   }
 
   public func presentPages(block: Int) throws(GuestMemoryError) -> SpanMap {

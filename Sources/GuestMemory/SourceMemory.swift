@@ -24,10 +24,15 @@ public protocol SourceMemory: AnyObject, Sendable {
   /// being read (holes of a sparse image).
   func presentPages(block: Int) throws(GuestMemoryError) -> SpanMap
 
+  /// The same memory where it is mapped in this process, or nil if it is not. What a running guest needs: its pages
+  /// are compared in place with what was sent last.
+  var mapping: ProcessMemorySource? { get }
+
   /// Throws if what was read is no longer what the source holds, in a way that it alone can see.
   func checkUnchanged() throws(GuestMemoryError)
 }
 
 extension SourceMemory {
   public func prefetch(block: Int, span: Int) {}
+  public var mapping: ProcessMemorySource? { nil }
 }

@@ -34,6 +34,9 @@ int hs_futex_wake(const uint32_t *word, int count);
 void *hs_map_anonymous(size_t byte_count);
 int hs_unmap(void *base, size_t byte_count);
 
+// A shared mapping of a new memfd of that size; the descriptor is closed. NULL on failure (errno says why).
+void *hs_map_memfd(size_t byte_count);
+
 // MADV_HUGEPAGE: transparent huge pages for this range, where the kernel has them.
 int hs_advise_huge_pages(void *base, size_t byte_count);
 
