@@ -75,6 +75,22 @@ public final class AnonymousMemory: DestinationMemory {
     }
   }
 
+  public func apply(
+    _ deltas: RawSpan, places: ArraySlice<Range<Int>>, block: Int, span: Int, pages: PageMask
+  ) throws(GuestMemoryError) {
+    precondition(places.count == pages.nonzeroBitCount, "one delta per page")
+    precondition(pages & ~blocks.pages(block: block, span: span) == 0, "pages outside their block")
+    written.maps[block].insert(pages, span: span)
+    var rest = pages
+    for place in places {
+      // SAFETY: the page lies in its block, checked above; nobody else writes it before the guest runs.
+      var page = unsafe MutableRawSpan(
+        _unsafeStart: address(block, span, rest.trailingZeroBitCount), byteCount: PageGeometry.pageByteCount)
+      do throws(Delta.Fault) { try Delta.apply(deltas.extracting(place), to: &page) } catch { throw .badDelta(error) }
+      rest &= rest &- 1
+    }
+  }
+
   public func digest(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> BlockDigest {
     var digest = BlockDigest()
     for span in spans {

@@ -17,6 +17,14 @@ public protocol DestinationMemory: AnyObject, Sendable {
   /// Makes pages of a span zero. Pages that were never written are not touched.
   func clear(block: Int, span: Int, pages: PageMask) throws(GuestMemoryError)
 
+  /// Applies deltas to pages of a span, which hold what the source sent for them last.
+  /// - Parameters:
+  ///   - deltas: the deltas of `pages` and others.
+  ///   - places: where in `deltas` those of `pages` are, in ascending order of pages. Each has passed ``Delta/check(_:)``.
+  func apply(
+    _ deltas: RawSpan, places: ArraySlice<Range<Int>>, block: Int, span: Int, pages: PageMask
+  ) throws(GuestMemoryError)
+
   /// The digest of `spans` of a block, read back from where the guest will find them.
   func digest(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> BlockDigest
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+public import PageKernels
 public import PageModel
 public import SystemPackage
 
@@ -19,6 +20,7 @@ public enum GuestMemoryError: Error, Equatable, CustomStringConvertible {
   case cannotFinish(path: String, step: String, Errno)
   case cannotReserve(byteCount: UInt64, reason: String)
   case blocksDiffer(reason: String)
+  case badDelta(Delta.Fault)
   case trackingUnavailable(reason: String)
   case trackingFailed(step: String, Errno)
 
@@ -43,6 +45,7 @@ public enum GuestMemoryError: Error, Equatable, CustomStringConvertible {
     case .cannotFinish(let path, let step, let errno): "cannot \(step) '\(path)': \(errno)"
     case .cannotReserve(let count, let reason): "cannot reserve \(ByteCount.format(count)) of guest memory: \(reason)"
     case .blocksDiffer(let reason): "RAM blocks differ: \(reason)"
+    case .badDelta(let fault): "a delta is damaged: \(fault)"
     case .trackingUnavailable(let reason): "writes to guest memory cannot be tracked here: \(reason)"
     case .trackingFailed(let step, let errno): "tracking writes to guest memory failed: \(step): \(errno)"
     }

@@ -89,6 +89,27 @@ public final class ImageDestination: DestinationMemory {
     }
   }
 
+  public func apply(
+    _ deltas: RawSpan, places: ArraySlice<Range<Int>>, block: Int, span: Int, pages: PageMask
+  ) throws(GuestMemoryError) {
+    precondition(places.count == pages.nonzeroBitCount, "one delta per page")
+    written.maps[block].insert(pages, span: span)
+    var copy = try buffer()
+    let page = 0..<PageGeometry.pageByteCount
+    var rest = pages
+    for place in places {
+      let offset = fileOffset(block, span, rest.trailingZeroBitCount)
+      try read(at: offset, into: &copy, page)
+      do throws(Delta.Fault) {
+        try copy.withMutableBytes(page) { (bytes) throws(Delta.Fault) in
+          try Delta.apply(deltas.extracting(place), to: &bytes)
+        }
+      } catch { throw .badDelta(error) }
+      try copy.withBytes(page) { (bytes) throws(GuestMemoryError) in try write(bytes, at: offset) }
+      rest &= rest &- 1
+    }
+  }
+
   public func digest(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> BlockDigest {
     var digest = BlockDigest()
     var copy = try buffer()

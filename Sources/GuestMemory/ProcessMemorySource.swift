@@ -35,6 +35,18 @@ public import PageModel
     return withBytes(block: block, span: span) { Snapshot.take(span: $0, wanted: wanted, into: &staging) }
   }
 
+  /// The digest of every block, as it is now: nobody may write it meanwhile. Reads all memory.
+  public func digests() -> [BlockDigest] {
+    blocks.blocks.indices.map { block in
+      var digest = BlockDigest()
+      for span in 0..<blocks.spanCount(block: block) {
+        let pages = blocks.pages(block: block, span: span)
+        withBytes(block: block, span: span) { digest.add($0, span: span, pages: pages) }
+      }
+      return digest
+    }
+  }
+
   public func presentPages(block: Int) throws(GuestMemoryError) -> SpanMap {
     let map = SpanMap(block: blocks.blocks[block])
     map.insert(pages: 0..<blocks.blocks[block].pageCount)

@@ -35,6 +35,13 @@ import Synchronization
   /// Adds pages to a span.
   public func insert(_ pages: PageMask, span: Int) { word(span) { _ = $0.bitwiseOr(pages, ordering: .relaxed) } }
 
+  /// Takes the pages of another map of the same block out of this one.
+  public func subtract(_ other: SpanMap) {
+    for span in 0..<min(spanCount, other.spanCount) {
+      word(span) { _ = $0.bitwiseAnd(~other.pages(span: span), ordering: .relaxed) }
+    }
+  }
+
   /// The pages of a span.
   public func pages(span: Int) -> PageMask { word(span) { $0.load(ordering: .relaxed) } }
 

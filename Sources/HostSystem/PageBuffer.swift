@@ -12,10 +12,13 @@ public import SystemPackage
   public let byteCount: Int
 
   /// Maps `byteCount` bytes (rounded up to whole pages by the kernel).
+  /// - Parameter hugePages: ask for transparent huge pages: for what is large and will be full.
   /// - Throws: `Errno` of mmap(2).
-  public init(byteCount: Int) throws(Errno) {
+  public init(byteCount: Int, hugePages: Bool = false) throws(Errno) {
     precondition(byteCount > 0, "an empty buffer has no use")
     guard let base = unsafe hs_map_anonymous(byteCount) else { throw Errno.noMemory }
+    // Refused where the kernel was built without them: then pages are small, and that is all.
+    if hugePages { _ = unsafe hs_advise_huge_pages(base, byteCount) }
     unsafe self.base = base
     self.byteCount = byteCount
   }

@@ -2,6 +2,7 @@
 import GuestMemory
 import HostSystem
 import PageCodecs
+import PageKernels
 import PageModel
 import Synchronization
 import SystemPackage
@@ -14,6 +15,7 @@ final class ChannelCounters: Sendable {
   let appliedFrames = Atomic<UInt64>(0)
   let zeroPages = Atomic<UInt64>(0)
   let dataPages = Atomic<UInt64>(0)
+  let deltaPages = Atomic<UInt64>(0)
   /// Time in the codec and in writing guest memory, in ns.
   let codecNanoseconds = Atomic<UInt64>(0)
   let storeNanoseconds = Atomic<UInt64>(0)
@@ -26,7 +28,7 @@ final class ChannelCounters: Sendable {
 final class ChannelReceiver {
   /// Bytes of a channel's buffers.
   static let bufferByteCount =
-    FrameHeader.byteCount + WireLimits.frameByteCountMax + WireLimits.framePageCountMax * PageGeometry.pageByteCount
+    FrameHeader.byteCount + WireLimits.frameByteCountMax + 2 * WireLimits.framePageCountMax * PageGeometry.pageByteCount
 
   private let number: Int
   private let connection: Connection
@@ -41,6 +43,9 @@ final class ChannelReceiver {
   private var header: PageBuffer
   private var body: PageBuffer
   private var decoded: PageBuffer
+  private var decodedDeltas: PageBuffer
+  /// Where in the frame's delta part each delta is, in the order of its records.
+  private var places: [Range<Int>] = []
   private var records = FrameBody()
   private var nextSequence: UInt64 = 0
 
@@ -53,6 +58,7 @@ final class ChannelReceiver {
       header = try PageBuffer(byteCount: FrameHeader.byteCount)
       body = try PageBuffer(byteCount: WireLimits.frameByteCountMax)
       decoded = try PageBuffer(byteCount: WireLimits.framePageCountMax * PageGeometry.pageByteCount)
+      decodedDeltas = try PageBuffer(byteCount: WireLimits.framePageCountMax * PageGeometry.pageByteCount)
     } catch { throw .noBuffers(error) }
     var codecs: [(tag: UInt8, lane: UInt16?, codec: any FrameCodec)] = []
     var historyTags: [UInt8] = []
@@ -68,6 +74,7 @@ final class ChannelReceiver {
         } catch { throw .codec(error) }
       }
     }
+    places.reserveCapacity(WireLimits.frameRecordCountMax * PageGeometry.pagesPerSpan)
     self.codecs = codecs
     self.historyTags = historyTags
     self.session = session
@@ -90,7 +97,7 @@ final class ChannelReceiver {
       } catch { throw .transport(channel: number, error) }
       do throws(WireError) {
         try body.withBytes(0..<header.bodyByteCount) { (bytes) throws(WireError) in
-          try records.decode(bytes, header: header, blocks: blocks)
+          try records.decode(bytes, header: header, blocks: blocks, features: session.features)
         }
       } catch { throw .wire(channel: number, error) }
       if header.type == .pages { try apply(header) }
@@ -117,27 +124,62 @@ final class ChannelReceiver {
     } catch { throw .wire(channel: number, error) }
   }
 
-  /// Decodes the data part and writes every record's pages.
+  /// Decodes the payload, checks every delta, and writes every record's pages.
   private func apply(_ header: FrameHeader) throws(LaneError) {
-    if header.flags.contains(.dataEncoded) {
-      let started = HostClock.now()
-      try decode(header)
-      counters.codecNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
-      try decoded.withBytes(0..<header.dataDecodedByteCount) { (data) throws(LaneError) in try store(data) }
-    } else {
-      try body.withBytes(records.data) { (data) throws(LaneError) in try store(data) }
+    let started = HostClock.now()
+    try decode(header)
+    if header.deltaDecodedByteCount > 0 { try withDeltas(header) { (part) throws(LaneError) in try locate(part) } }
+    counters.codecNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
+    try withData(header) { (data) throws(LaneError) in
+      try withDeltas(header) { (deltas) throws(LaneError) in try store(data, deltas) }
     }
     counters.zeroPages.add(UInt64(records.zeroPageCount), ordering: .relaxed)
     counters.dataPages.add(UInt64(records.dataPageCount), ordering: .relaxed)
+    counters.deltaPages.add(UInt64(records.deltaPageCount), ordering: .relaxed)
   }
 
+  /// Decodes the parts that are encoded; in the order in which they were encoded, which a history needs.
   private func decode(_ header: FrameHeader) throws(LaneError) {
+    guard !header.flags.isDisjoint(with: [.dataEncoded, .deltaEncoded]) else { return }
     let codec = try codec(for: header)
     do throws(CodecError) {
-      try decoded.withMutableBytes(0..<header.dataDecodedByteCount) { (target) throws(CodecError) in
-        try body.withBytes(records.data) { (source) throws(CodecError) in try codec.decode(source, into: &target) }
+      if header.flags.contains(.dataEncoded) {
+        try decoded.withMutableBytes(0..<header.dataDecodedByteCount) { (target) throws(CodecError) in
+          try body.withBytes(records.data) { (source) throws(CodecError) in try codec.decode(source, into: &target) }
+        }
+      }
+      if header.flags.contains(.deltaEncoded) {
+        try decodedDeltas.withMutableBytes(0..<header.deltaDecodedByteCount) { (target) throws(CodecError) in
+          try body.withBytes(records.delta) { (source) throws(CodecError) in try codec.decode(source, into: &target) }
+        }
       }
     } catch { throw .codec(error) }
+  }
+
+  /// The data part, decoded.
+  private func withData(
+    _ header: FrameHeader, _ use: (RawSpan) throws(LaneError) -> Void
+  ) throws(LaneError) {
+    guard header.flags.contains(.dataEncoded) else { return try body.withBytes(records.data, use) }
+    try decoded.withBytes(0..<header.dataDecodedByteCount, use)
+  }
+
+  /// The delta part, decoded.
+  private func withDeltas(
+    _ header: FrameHeader, _ use: (RawSpan) throws(LaneError) -> Void
+  ) throws(LaneError) {
+    guard header.flags.contains(.deltaEncoded) else { return try body.withBytes(records.delta, use) }
+    try decodedDeltas.withBytes(0..<header.deltaDecodedByteCount, use)
+  }
+
+  /// Finds and checks every delta of the frame, before anything is written.
+  private func locate(_ part: RawSpan) throws(LaneError) {
+    do throws(WireError) {
+      try DeltaPart.decode(part, count: records.deltaPageCount, into: &places)
+    } catch { throw .wire(channel: number, error) }
+    do throws(Delta.Fault) {
+      for place in places { try Delta.check(part.extracting(place)) }
+    } catch { throw .badDelta(channel: number, error) }
   }
 
   private func codec(for header: FrameHeader) throws(LaneError) -> any FrameCodec {
@@ -166,19 +208,28 @@ final class ChannelReceiver {
     } catch { throw .codec(error) }
   }
 
-  /// - Parameter data: the frame's data pages, decoded, in the order of its records.
-  private func store(_ data: RawSpan) throws(LaneError) {
+  /// - Parameters:
+  ///   - data: the frame's data pages, decoded, in the order of its records.
+  ///   - deltas: its delta part, decoded, whose `places` have been checked.
+  private func store(_ data: RawSpan, _ deltas: RawSpan) throws(LaneError) {
     let started = HostClock.now()
     var offset = 0
+    var delta = 0
     for record in records.records {
       do throws(GuestMemoryError) {
         switch record {
-        case .span(let block, let index, let zero, let pages, _):
+        case .span(let block, let index, let zero, let pages, let changed):
           if zero != 0 { try memory.clear(block: block, span: index, pages: zero) }
-          guard pages != 0 else { continue }
-          let byteCount = pages.nonzeroBitCount * PageGeometry.pageByteCount
-          try memory.store(data.extracting(offset..<offset + byteCount), block: block, span: index, pages: pages)
-          offset += byteCount
+          if pages != 0 {
+            let byteCount = pages.nonzeroBitCount * PageGeometry.pageByteCount
+            try memory.store(data.extracting(offset..<offset + byteCount), block: block, span: index, pages: pages)
+            offset += byteCount
+          }
+          if changed != 0 {
+            let next = delta + changed.nonzeroBitCount
+            try memory.apply(deltas, places: places[delta..<next], block: block, span: index, pages: changed)
+            delta = next
+          }
         case .zeroRun(let block, let index, let count):
           for span in index..<index + count {
             try memory.clear(block: block, span: span, pages: blocks.pages(block: block, span: span))

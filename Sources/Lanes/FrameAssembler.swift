@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import GuestMemory
 import HostSystem
 import PageCodecs
 import PageKernels
@@ -8,17 +7,22 @@ import Synchronization
 import SystemPackage
 import Wire
 
-/// Builds a lane's frames: takes spans, classifies their pages, encodes, and publishes to the ring.
+/// Builds a lane's frames: collects the pages of spans, encodes them, and publishes to the ring.
 ///
-/// The page path of the engine. Each page is read from guest memory once, into staging that stays in the L2 cache;
-/// classification, codec, checksum and digest all see that copy. With no codec the staging *is* the ring's slot.
-/// Belongs to the lane's thread; allocates nothing after `init`.
+/// What goes into a frame is the business of a ``SpanReader``; with no codec the place where data pages are collected
+/// *is* the ring's slot. Belongs to the lane's thread; allocates nothing after `init`.
 final class FrameAssembler {
-  /// A frame is closed once it has more pages than this: the next span might not fit.
-  private static let closeAbovePageCount = FrameRing.payloadPageCount - PageGeometry.pagesPerSpan
+  /// A frame is closed once it has more bytes than this, deltas included: the next span might not fit.
+  private static let closeAboveByteCount =
+    (FrameRing.payloadPageCount - PageGeometry.pagesPerSpan) * PageGeometry.pageByteCount
+  /// Most deltas in one frame.
+  private static let deltaCountMax = WireLimits.frameRecordCountMax * PageGeometry.pagesPerSpan
+  /// Where deltas begin in their buffer: their lengths go in front.
+  private static let deltaOffset = deltaCountMax * DeltaPart.lengthByteCount
+  /// Bytes of a delta part that a codec would not make much of.
+  private static let deltaByteCountToEncode = 256
 
   private let lane: Int
-  private let memory: any SourceMemory
   private let blocks: BlockTable
   private let encoder: LaneEncoder
   private let ring: FrameRing
@@ -28,37 +32,42 @@ final class FrameAssembler {
   private let sendReady: (() throws(LaneError) -> Void)?
   /// Pages on their way to the codec; unused without one.
   private var staging: PageBuffer
+  /// Room for the lengths of deltas, and the deltas. Touched only as far as it is used.
+  private var deltas: PageBuffer
+  private var deltaLengths: [UInt16] = []
+  private var deltaByteCount = 0
   private var records: [SpanRecord] = []
   private var pageCount = 0
   private var holdsSlot = false
   /// Nanoseconds that the frame has waited for its slot.
   private var waited: UInt64 = 0
   private var iteration: UInt32 = 0
-  /// What the lane has read, per block, if digests are wanted.
-  private var digests: [BlockDigest]
-  private let wantsDigests: Bool
 
   init(
-    lane: Int, memory: any SourceMemory, encoder: LaneEncoder, ring: FrameRing, counters: LaneCounters,
-    wantsDigests: Bool, isStopped: @escaping @Sendable () -> Bool, sendReady: (() throws(LaneError) -> Void)?
+    lane: Int, blocks: BlockTable, encoder: LaneEncoder, ring: FrameRing, counters: LaneCounters,
+    isStopped: @escaping @Sendable () -> Bool, sendReady: (() throws(LaneError) -> Void)?
   ) throws(LaneError) {
     let stagingPages = encoder.needsStaging ? FrameRing.payloadPageCount : 1
     let buffer: PageBuffer
+    let room: PageBuffer
+    do throws(Errno) { buffer = try PageBuffer(byteCount: stagingPages * PageGeometry.pageByteCount) } catch {
+      throw .noBuffers(error)
+    }
     do throws(Errno) {
-      buffer = try PageBuffer(byteCount: stagingPages * PageGeometry.pageByteCount)
+      room = try PageBuffer(
+        byteCount: Self.deltaOffset + (FrameRing.payloadPageCount + 1) * PageGeometry.pageByteCount)
     } catch { throw .noBuffers(error) }
     staging = buffer
+    deltas = room
     self.encoder = encoder
     self.lane = lane
-    self.memory = memory
-    blocks = memory.blocks
+    self.blocks = blocks
     self.ring = ring
     self.counters = counters
-    self.wantsDigests = wantsDigests
     self.isStopped = isStopped
     self.sendReady = sendReady
     records.reserveCapacity(WireLimits.frameRecordCountMax)
-    digests = Array(repeating: BlockDigest(), count: memory.blocks.blocks.count)
+    deltaLengths.reserveCapacity(Self.deltaCountMax)
   }
 
   func begin(iteration: UInt32) {
@@ -67,34 +76,65 @@ final class FrameAssembler {
     encoder.resume()
   }
 
-  /// Adds the pages of `wanted` to the current frame.
+  /// Has room for a span's pages.
   /// - Returns: false if the pipeline was stopped.
-  func add(block: Int, span: Int, wanted: PageMask) throws(LaneError) -> Bool {
+  func prepare() throws(LaneError) -> Bool {
     guard ensureSlot() else { return false }
-    if records.isEmpty { try encoder.begin() }
-    let started = HostClock.now()
-    let offset = pageCount * PageGeometry.pageByteCount
-    let room = wanted.nonzeroBitCount * PageGeometry.pageByteCount
-    let result = try withStaging { (staging: inout MutableRawSpan) -> Result<Snapshot.Result, GuestMemoryError> in
-      var free = staging._mutatingExtracting(offset..<offset + room)
-      do throws(GuestMemoryError) {
-        return .success(try memory.snapshot(block: block, span: span, wanted: wanted, into: &free))
-      } catch { return .failure(error) }
-    }.mapped()
-    let data = wanted & ~result.zeroMask
-    if wantsDigests, data != 0 { digest(block: block, span: span, pages: data, offset: offset) }
-    counters.snapshotNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
-    counters.zeroPages.add(UInt64(result.zeroMask.nonzeroBitCount), ordering: .relaxed)
-    pageCount += result.copiedPageCount
-    note(block: block, span: span, zero: result.zeroMask, data: data)
-    return pageCount > Self.closeAbovePageCount || records.count == WireLimits.frameRecordCountMax ? try close() : true
+    if isEmpty { try encoder.begin() }
+    return true
   }
 
+  private var isEmpty: Bool { records.isEmpty && pageCount == 0 && deltaLengths.isEmpty }
+
+  /// The longest delta that is worth having in this frame: where a codec halves what it gets, a page is worth less.
+  var deltaCapacity: Int { encoder.isRaw ? DeltaPart.deltaByteCountMax : PageGeometry.pageByteCount / 2 }
+
+  /// Calls `body` with room for `count` pages, behind those that the frame has.
+  func withRoom<Result, Failure: Error>(
+    pages count: Int, _ body: (inout MutableRawSpan) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let offset = pageCount * PageGeometry.pageByteCount
+    return try withStaging { (staging) throws(Failure) in
+      var free = staging._mutatingExtracting(offset..<offset + count * PageGeometry.pageByteCount)
+      return try body(&free)
+    }
+  }
+
+  /// Calls `body` with room for a delta of ``deltaCapacity`` bytes and a kernel's scratch; what it says is added.
+  func addDelta(_ body: (inout MutableRawSpan) -> Delta.Result) -> Delta.Result {
+    let offset = Self.deltaOffset + deltaByteCount
+    let result = deltas.withMutableBytes(offset..<offset + deltaCapacity + Delta.scratchByteCount) { body(&$0) }
+    if case .delta(let byteCount) = result {
+      deltaLengths.append(UInt16(byteCount))
+      deltaByteCount += byteCount
+    }
+    return result
+  }
+
+  /// Adds the record of a span whose pages have been put where ``withRoom(pages:_:)`` and ``addDelta(_:)`` said.
+  /// - Parameter data: the pages that were put there, packed in ascending order.
+  func note(block: Int, span: Int, zero: PageMask, data: PageMask, delta: PageMask) {
+    pageCount += data.nonzeroBitCount
+    if zero | data | delta != 0 { add(block: block, span: span, zero: zero, data: data, delta: delta) }
+  }
+
+  /// Sends the frame if it has no room for another span.
+  /// - Returns: false if the pipeline was stopped.
+  func closeIfFull() throws(LaneError) -> Bool {
+    // A span may add two records: one for pages read, one for pages compared.
+    let isFull =
+      pageCount * PageGeometry.pageByteCount + deltaPartByteCount > Self.closeAboveByteCount
+      || records.count > WireLimits.frameRecordCountMax - 2
+    return isFull ? try close() : true
+  }
+
+  private var deltaPartByteCount: Int { deltaLengths.count * DeltaPart.lengthByteCount + deltaByteCount }
+
   /// Adds the record of a span; a run of all-zero spans grows in place.
-  private func note(block: Int, span: Int, zero: PageMask, data: PageMask) {
-    let allZero = data == 0 && zero == blocks.pages(block: block, span: span)
+  private func add(block: Int, span: Int, zero: PageMask, data: PageMask, delta: PageMask) {
+    let allZero = data | delta == 0 && zero == blocks.pages(block: block, span: span)
     guard allZero else {
-      records.append(.span(block: block, index: span, zero: zero, data: data, delta: 0))
+      records.append(.span(block: block, index: span, zero: zero, data: data, delta: delta))
       return
     }
     if case .zeroRun(block, let index, let count)? = records.last, index + count == span {
@@ -104,30 +144,17 @@ final class FrameAssembler {
     }
   }
 
-  private func digest(block: Int, span: Int, pages: PageMask, offset: Int) {
-    var digest = digests[block]
-    withStaging { staging in
-      var at = offset
-      var rest = pages
-      while rest != 0 {
-        let number = UInt64(span * PageGeometry.pagesPerSpan + rest.trailingZeroBitCount)
-        digest.add(page: staging.bytes.extracting(at..<at + PageGeometry.pageByteCount), number: number)
-        at += PageGeometry.pageByteCount
-        rest &= rest &- 1
-      }
-    }
-    digests[block] = digest
-  }
-
   /// Where pages are collected: the slot's payload, or the staging buffer if a codec comes in between.
-  private func withStaging<Result>(_ body: (inout MutableRawSpan) -> Result) -> Result {
+  private func withStaging<Result, Failure: Error>(
+    _ body: (inout MutableRawSpan) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
     if encoder.isRaw {
-      return ring.withSlot { slot in
+      return try ring.withSlot { (slot) throws(Failure) in
         var payload = slot._mutatingExtracting(FrameRing.payloadOffset..<FrameRing.slotByteCount)
-        return body(&payload)
+        return try body(&payload)
       }
     }
-    return staging.withMutableBytes(0..<staging.byteCount) { body(&$0) }
+    return try staging.withMutableBytes(0..<staging.byteCount, body)
   }
 
   private func ensureSlot() -> Bool {
@@ -137,12 +164,6 @@ final class FrameAssembler {
     waited = HostClock.now() - started
     counters.blockedNanoseconds.add(waited, ordering: .relaxed)
     return holdsSlot
-  }
-
-  /// The digests of what was read since this was last called, per block.
-  func takeDigests() -> [BlockDigest] {
-    defer { digests = Array(repeating: BlockDigest(), count: digests.count) }
-    return digests
   }
 
   /// Sends what has been collected and the lane's end-of-iteration mark.
@@ -159,16 +180,44 @@ final class FrameAssembler {
     guard ensureSlot() else { return false }
     let decoded = pageCount * PageGeometry.pageByteCount
     let data = try encode(decoded)
+    let delta = encodeDeltas(after: data)
     let header = FrameHeader(
-      type: .pages, codec: data.tag?.rawValue ?? 0, flags: data.flags, iteration: iteration,
-      recordCount: records.count, dataByteCount: data.byteCount, dataDecodedByteCount: decoded, lane: UInt16(lane),
-      bodyChecksum: 0)
+      type: .pages, codec: (delta.tag ?? data.tag)?.rawValue ?? 0, flags: data.flags.union(delta.flags),
+      iteration: iteration, recordCount: records.count, dataByteCount: data.byteCount, deltaByteCount: delta.byteCount,
+      dataDecodedByteCount: decoded, deltaDecodedByteCount: deltaPartByteCount, lane: UInt16(lane), bodyChecksum: 0)
     let sent = try publish(header)
-    encoder.finish(
-      data: decoded, wire: FrameHeader.byteCount + header.bodyByteCount, sending: sent.busy,
-      waiting: sent.waiting + waited)
+    if header.deltaByteCount == 0 {
+      encoder.finish(
+        data: decoded, wire: FrameHeader.byteCount + header.bodyByteCount, sending: sent.busy,
+        waiting: sent.waiting + waited)
+    } else {
+      // What deltas take says nothing about codec and link: the chooser learns from frames without.
+      encoder.resume()
+    }
     waited = 0
     return true
+  }
+
+  /// Puts the delta part into the slot, behind the data part.
+  private func encodeDeltas(after data: LaneEncoder.Encoded) -> LaneEncoder.Encoded {
+    guard !deltaLengths.isEmpty else { return LaneEncoder.Encoded(byteCount: 0) }
+    let lengths = deltaLengths.count * DeltaPart.lengthByteCount
+    let start = Self.deltaOffset - lengths
+    deltas.withMutableBytes(start..<Self.deltaOffset) { DeltaPart.encode(lengths: deltaLengths, into: &$0) }
+    let encoded = deltas.withBytes(start..<Self.deltaOffset + deltaByteCount) { part in
+      ring.withSlot { slot in
+        var room = slot._mutatingExtracting(FrameRing.payloadOffset + data.byteCount..<FrameRing.slotByteCount)
+        let worthwhile = !encoder.isRaw && part.byteCount >= Self.deltaByteCountToEncode
+        if worthwhile, let encoded = encoder.encodeDeltas(part, into: &room) { return encoded }
+        var raw = room._mutatingExtracting(0..<part.byteCount)
+        raw.copyBytes(of: part)
+        return LaneEncoder.Encoded(byteCount: part.byteCount)
+      }
+    }
+    counters.deltaPages.add(UInt64(deltaLengths.count), ordering: .relaxed)
+    counters.deltaBytes.add(UInt64(lengths + deltaByteCount), ordering: .relaxed)
+    counters.deltaWireBytes.add(UInt64(encoded.byteCount), ordering: .relaxed)
+    return encoded
   }
 
   /// Puts the data part into the slot.
@@ -213,6 +262,8 @@ final class FrameAssembler {
     counters.dataPages.add(UInt64(pageCount), ordering: .relaxed)
     counters.frames.add(1, ordering: .relaxed)
     records.removeAll(keepingCapacity: true)
+    deltaLengths.removeAll(keepingCapacity: true)
+    deltaByteCount = 0
     pageCount = 0
     holdsSlot = false
     guard let sendReady else { return (0, 0) }
@@ -222,14 +273,5 @@ final class FrameAssembler {
     let waiting = wall - min(wall, busy)
     counters.blockedNanoseconds.add(waiting, ordering: .relaxed)
     return (busy, waiting)
-  }
-}
-
-extension Result where Failure == GuestMemoryError {
-  fileprivate func mapped() throws(LaneError) -> Success {
-    switch self {
-    case .success(let value): return value
-    case .failure(let error): throw .memory(error)
-    }
   }
 }

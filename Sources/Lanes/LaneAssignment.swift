@@ -10,6 +10,7 @@ public struct LaneAssignment: Sendable {
   public let channelCount: Int
   /// Number of each block's first stripe, counted over all blocks.
   private let firstStripes: [Int]
+  private let stripeCount: Int
 
   public init(blocks: BlockTable, laneCount: Int, channelCount: Int) {
     precondition(channelCount > 0 && laneCount >= channelCount, "every channel needs a lane")
@@ -20,12 +21,26 @@ public struct LaneAssignment: Sendable {
       defer { next += (block.spanCount + PageGeometry.spansPerStripe - 1) / PageGeometry.spansPerStripe }
       return next
     }
+    stripeCount = next
   }
 
   /// The lane of a span.
   public func lane(block: Int, span: Int) -> Int {
     (firstStripes[block] + span / PageGeometry.spansPerStripe) % laneCount
   }
+
+  /// Pages that a lane has to number: those of all its stripes, whole.
+  func pageCount(ofLane lane: Int) -> Int {
+    (stripeCount - lane + laneCount - 1) / laneCount * Self.pagesPerStripe
+  }
+
+  /// The number, within its lane, of a span's first page: consecutive over the lane's stripes.
+  func pageNumber(block: Int, span: Int) -> Int {
+    let stripe = firstStripes[block] + span / PageGeometry.spansPerStripe
+    return stripe / laneCount * Self.pagesPerStripe + span % PageGeometry.spansPerStripe * PageGeometry.pagesPerSpan
+  }
+
+  private static let pagesPerStripe = PageGeometry.spansPerStripe * PageGeometry.pagesPerSpan
 
   /// The channel, from 0, that `lane` feeds.
   public func channel(ofLane lane: Int) -> Int { lane % channelCount }

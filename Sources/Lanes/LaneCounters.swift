@@ -8,6 +8,20 @@ final class LaneCounters: Sendable {
   let zeroPages = Atomic<UInt64>(0)
   /// Pages sent with their bytes.
   let dataPages = Atomic<UInt64>(0)
+  /// Pages sent as deltas; their bytes with the lengths, before the codec and on the wire.
+  let deltaPages = Atomic<UInt64>(0)
+  let deltaBytes = Atomic<UInt64>(0)
+  let deltaWireBytes = Atomic<UInt64>(0)
+  /// Pages that were dirty and are not sent, because they are what was sent last.
+  let unchangedPages = Atomic<UInt64>(0)
+  /// Times that a page was held back because its span is hot.
+  let deferredPages = Atomic<UInt64>(0)
+  /// Dirty pages found in the delta cache, and not; those whose delta was too long; pages in the cache; its bytes.
+  let cacheHits = Atomic<UInt64>(0)
+  let cacheMisses = Atomic<UInt64>(0)
+  let cacheOverflows = Atomic<UInt64>(0)
+  let cachedPages = Atomic<Int>(0)
+  let cacheByteCount = Atomic<Int>(0)
   /// Frames handed to the channel.
   let frames = Atomic<UInt64>(0)
   /// Time in reading guest memory, and waiting for a free slot or for the socket (the link is the limit), in ns.
@@ -51,6 +65,17 @@ extension CodecUsage {
 public struct SendingStatistics: Sendable, Equatable, Codable {
   public var zeroPages: UInt64 = 0
   public var dataPages: UInt64 = 0
+  public var deltaPages: UInt64 = 0
+  /// Deltas with their lengths, before the codec and on the wire.
+  public var deltaBytes: UInt64 = 0
+  public var deltaWireBytes: UInt64 = 0
+  public var unchangedPages: UInt64 = 0
+  public var deferredPages: UInt64 = 0
+  public var cacheHits: UInt64 = 0
+  public var cacheMisses: UInt64 = 0
+  public var cacheOverflows: UInt64 = 0
+  public var cachedPages = 0
+  public var cacheByteCount = 0
   public var frames: UInt64 = 0
   public var snapshotNanoseconds: UInt64 = 0
   public var blockedNanoseconds: UInt64 = 0
@@ -58,8 +83,20 @@ public struct SendingStatistics: Sendable, Equatable, Codable {
   public var codecs: [CodecUsage] = []
   /// How often lanes have changed their codec.
   public var codecChanges = 0
+  /// Where each lane's time went, in ns.
+  public var lanes: [LaneTime] = []
+
+  /// Where one lane's time went, in ns.
+  public struct LaneTime: Sendable, Equatable, Codable {
+    public var reading: UInt64
+    public var encoding: UInt64
+    public var blocked: UInt64
+  }
 
   public init() {}
+
+  /// Pages dealt with, whether they travelled or not.
+  public var donePages: UInt64 { zeroPages + dataPages + deltaPages + unchangedPages }
 
   /// What the lanes encode with now: `zstd:1`, or several with the lightest first.
   public var codecsInUse: String { codecs.filter { $0.lanes > 0 }.map { $0.codec }.joined(separator: "/") }
@@ -72,10 +109,25 @@ public struct SendingStatistics: Sendable, Equatable, Codable {
   private mutating func add(_ counters: LaneCounters) {
     zeroPages += counters.zeroPages.load(ordering: .relaxed)
     dataPages += counters.dataPages.load(ordering: .relaxed)
+    deltaPages += counters.deltaPages.load(ordering: .relaxed)
+    deltaBytes += counters.deltaBytes.load(ordering: .relaxed)
+    deltaWireBytes += counters.deltaWireBytes.load(ordering: .relaxed)
+    unchangedPages += counters.unchangedPages.load(ordering: .relaxed)
+    deferredPages += counters.deferredPages.load(ordering: .relaxed)
+    cacheHits += counters.cacheHits.load(ordering: .relaxed)
+    cacheMisses += counters.cacheMisses.load(ordering: .relaxed)
+    cacheOverflows += counters.cacheOverflows.load(ordering: .relaxed)
+    cachedPages += counters.cachedPages.load(ordering: .relaxed)
+    cacheByteCount += counters.cacheByteCount.load(ordering: .relaxed)
     frames += counters.frames.load(ordering: .relaxed)
     snapshotNanoseconds += counters.snapshotNanoseconds.load(ordering: .relaxed)
     blockedNanoseconds += counters.blockedNanoseconds.load(ordering: .relaxed)
     for index in codecs.indices { codecs[index].add(counters.codecs[index]) }
+    lanes.append(
+      LaneTime(
+        reading: counters.snapshotNanoseconds.load(ordering: .relaxed),
+        encoding: counters.codecs.reduce(0) { $0 + $1.cpuNanoseconds.load(ordering: .relaxed) },
+        blocked: counters.blockedNanoseconds.load(ordering: .relaxed)))
     codecs[counters.choice.load(ordering: .relaxed)].lanes += 1
     codecChanges += counters.choiceChanges.load(ordering: .relaxed)
   }

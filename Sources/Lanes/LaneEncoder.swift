@@ -106,7 +106,8 @@ final class LaneEncoder {
   ///   - slot: at least a page longer than the source.
   func encode(_ source: RawSpan, into slot: inout MutableRawSpan) -> Encoded {
     let started = HostClock.threadCPU()
-    let encoded = tryEncoding(source, into: &slot)
+    let encoded = tryEncoding(
+      source, into: &slot, looksRandom: Compressibility.looksRandom(pages: source), flag: .dataEncoded)
     let choice = counters.codecs[current]
     let pageCount = UInt64(source.byteCount / PageGeometry.pageByteCount)
     if let encoded {
@@ -122,6 +123,16 @@ final class LaneEncoder {
     encodingNanoseconds = HostClock.threadCPU() - started
     choice.cpuNanoseconds.add(encodingNanoseconds, ordering: .relaxed)
     return encoded ?? Encoded(byteCount: source.byteCount)
+  }
+
+  /// Encodes a frame's delta part to the start of `slot`, after its data part.
+  /// - Returns: nil if it goes raw.
+  func encodeDeltas(_ source: RawSpan, into slot: inout MutableRawSpan) -> Encoded? {
+    let started = HostClock.threadCPU()
+    defer {
+      counters.codecs[current].cpuNanoseconds.add(HostClock.threadCPU() - started, ordering: .relaxed)
+    }
+    return tryEncoding(source, into: &slot, looksRandom: false, flag: .deltaEncoded)
   }
 
   /// Pages of a raw frame that a sample is made of: so few that it costs next to nothing.
@@ -148,7 +159,9 @@ final class LaneEncoder {
     chooser?.noteSample(dataByteCount: byteCount, wireByteCount: encoded, encoding: spent)
   }
 
-  private func tryEncoding(_ source: RawSpan, into slot: inout MutableRawSpan) -> Encoded? {
+  private func tryEncoding(
+    _ source: RawSpan, into slot: inout MutableRawSpan, looksRandom: @autoclosure () -> Bool, flag: FrameFlags
+  ) -> Encoded? {
     guard let codec = codecs[current] else { return nil }
     let tag = choices[current].tag
     if codec === historyCodec {
@@ -161,12 +174,12 @@ final class LaneEncoder {
       }
       defer { historyBegins = false }
       return Encoded(
-        byteCount: count, tag: tag, flags: historyBegins ? [.dataEncoded, .historyBegins] : .dataEncoded)
+        byteCount: count, tag: tag, flags: historyBegins ? [flag, .historyBegins] : flag)
     }
-    guard !Compressibility.looksRandom(pages: source) else { return nil }
+    guard !looksRandom() else { return nil }
     // What saves less than 1/32 is not worth the destination's time.
-    var limited = slot._mutatingExtracting(0..<source.byteCount - source.byteCount / 32)
-    return codec.encode(source, into: &limited).map { Encoded(byteCount: $0, tag: tag, flags: .dataEncoded) }
+    var limited = slot._mutatingExtracting(0..<min(slot.byteCount, source.byteCount - source.byteCount / 32))
+    return codec.encode(source, into: &limited).map { Encoded(byteCount: $0, tag: tag, flags: flag) }
   }
 
   /// Tells the chooser about the frame that has been handed over.
@@ -204,7 +217,7 @@ final class LaneEncoder {
 
 extension MutableRawSpan {
   /// Copies `source`, which has as many bytes.
-  fileprivate mutating func copyBytes(of source: RawSpan) {
+  mutating func copyBytes(of source: RawSpan) {
     precondition(byteCount == source.byteCount, "both have the same length")
     // SAFETY: same length by the precondition; self is exclusively held, so they cannot overlap.
     unsafe withUnsafeMutableBytes { to in unsafe source.withUnsafeBytes { unsafe to.copyMemory(from: $0) } }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 public import GuestMemory
 public import PageCodecs
+public import PageKernels
 public import SystemPackage
 public import Transport
 public import Wire
@@ -13,6 +14,7 @@ public enum LaneError: Error, Equatable, CustomStringConvertible {
   case laneElsewhere(channel: Int, lane: Int)
   case transport(channel: Int, TransportError)
   case wire(channel: Int, WireError)
+  case badDelta(channel: Int, Delta.Fault)
   case noBuffers(Errno)
 
   public var description: String {
@@ -24,6 +26,7 @@ public enum LaneError: Error, Equatable, CustomStringConvertible {
       "data channel \(channel): a frame is of lane \(lane), which feeds another channel or none"
     case .transport(let channel, let error): "data channel \(channel): \(error)"
     case .wire(let channel, let error): "data channel \(channel): \(error)"
+    case .badDelta(let channel, let fault): "data channel \(channel): a delta is damaged: \(fault)"
     case .noBuffers(let errno): "cannot allocate frame buffers: \(errno)"
     }
   }

@@ -4,11 +4,13 @@ import HostSystem
 public import PageCodecs
 import Synchronization
 public import Transport
+public import Wire
 
 /// What a receiving pipeline has applied so far.
 public struct ReceivingStatistics: Sendable, Equatable, Codable {
   public var zeroPages: UInt64 = 0
   public var dataPages: UInt64 = 0
+  public var deltaPages: UInt64 = 0
   public var frames: UInt64 = 0
   public var codecNanoseconds: UInt64 = 0
   public var storeNanoseconds: UInt64 = 0
@@ -18,6 +20,7 @@ public struct ReceivingStatistics: Sendable, Equatable, Codable {
   mutating func add(_ counters: ChannelCounters) {
     zeroPages += counters.zeroPages.load(ordering: .relaxed)
     dataPages += counters.dataPages.load(ordering: .relaxed)
+    deltaPages += counters.deltaPages.load(ordering: .relaxed)
     frames += counters.appliedFrames.load(ordering: .relaxed)
     codecNanoseconds += counters.codecNanoseconds.load(ordering: .relaxed)
     storeNanoseconds += counters.storeNanoseconds.load(ordering: .relaxed)
@@ -42,12 +45,16 @@ public final class ReceivingPipeline: Sendable {
     public var channelCount: Int
     /// What a lane's codec may look back over, in bytes.
     public var historyByteCount: Int
+    public var features: SessionFeatures
 
-    public init(codecs: [CodecTag], laneCount: Int, channelCount: Int, historyByteCount: Int = 0) {
+    public init(
+      codecs: [CodecTag], laneCount: Int, channelCount: Int, historyByteCount: Int = 0, features: SessionFeatures = []
+    ) {
       self.codecs = codecs
       self.laneCount = laneCount
       self.channelCount = channelCount
       self.historyByteCount = historyByteCount
+      self.features = features
     }
 
     /// Whether `lane` feeds `channel`, which is counted from 1.

@@ -22,21 +22,45 @@ public final class SendingPipeline: Sendable {
     public var historyByteCount: Int
     /// Compute each block's digest from the pages as they are read: for sources that do not change.
     public var wantsDigests: Bool
+    /// Of a guest that runs: what tells which pages it writes, and what may be remembered of them.
+    public var live: Live?
     public var pacer: Pacer
     /// CPUs that the pipeline may use: with fewer than it would have threads, and one lane per channel, lanes send
     /// their frames themselves.
     public var cpuCount: Int
 
     public init(
-      laneCount: Int, codec: CodecPolicy, historyByteCount: Int = 0, wantsDigests: Bool, pacer: Pacer,
+      laneCount: Int, codec: CodecPolicy, historyByteCount: Int = 0, wantsDigests: Bool, live: Live? = nil,
+      pacer: Pacer,
       cpuCount: Int = HostThread.allowedCPUs().count
     ) {
       self.laneCount = laneCount
       self.codec = codec
       self.historyByteCount = historyByteCount
       self.wantsDigests = wantsDigests
+      self.live = live
       self.pacer = pacer
       self.cpuCount = cpuCount
+    }
+  }
+
+  /// What lanes need besides the memory of a guest that runs.
+  public struct Live: Sendable {
+    public var memory: ProcessMemorySource
+    public var log: any DirtyLog
+    public var heat: SpanHeat
+    public var cacheBudget: CacheBudget
+    /// Of the session, for hashes of pages.
+    public var seed: UInt64
+
+    public init(
+      memory: ProcessMemorySource, log: any DirtyLog, heat: SpanHeat, cacheBudget: CacheBudget, seed: UInt64
+    ) {
+      self.memory = memory
+      self.log = log
+      self.heat = heat
+      self.cacheBudget = cacheBudget
+      self.seed = seed
     }
   }
 
@@ -69,7 +93,9 @@ public final class SendingPipeline: Sendable {
   private let onEvent: @Sendable (Event) -> Void
 
   private let iterationSpot = ParkingSpot()
+  /// The number of the iteration that lanes are to work on, and what it is.
   private let iteration = Atomic<UInt32>(0)
+  private let order = Mutex(Iteration(number: 0, kind: .bulk))
   private let lanesAtWork = Atomic<Int>(0)
   private let stopped = Atomic<Bool>(false)
   private let failed = Atomic<Bool>(false)
@@ -134,10 +160,11 @@ public final class SendingPipeline: Sendable {
   }
 
   /// Begins an iteration over the pending map. The one before must have been produced.
-  public func begin(iteration number: UInt32) {
+  public func begin(_ next: Iteration) {
+    order.withLock { $0 = next }
     lanesAtWork.store(rings.count, ordering: .relaxed)
     // Releasing: pairs with the acquire in runLane, so that lanes see the pending map and the count above.
-    iteration.store(number, ordering: .releasing)
+    iteration.store(next.number, ordering: .releasing)
     iterationSpot.wake()
   }
 
@@ -170,53 +197,45 @@ public final class SendingPipeline: Sendable {
   }
 
   /// The body of a lane's thread.
-  private func runLane(_ lane: Int) throws(LaneError) {
-    let sendReady = { () throws(LaneError) in try self.senders[lane].sendReady(isStopped: { self.isStopped }) }
-    let assembler = try FrameAssembler(
-      lane: lane, memory: memory,
-      encoder: LaneEncoder(
-        policy: configuration.codec, historyByteCount: configuration.historyByteCount,
-        connection: connections[assignment.channel(ofLane: lane)], counters: counters[lane],
-        others: { (self.sentByteCount, self.lanesAtWork.load(ordering: .relaxed)) }),
-      ring: rings[lane], counters: counters[lane], wantsDigests: configuration.wantsDigests,
-      isStopped: { self.isStopped }, sendReady: lanesSend ? sendReady : nil)
+  private func runLane(_ number: Int) throws(LaneError) {
+    let still = StillReader(
+      memory: memory, counters: counters[number], wantsDigests: configuration.wantsDigests)
+    let lane = try makeLane(number, still: still)
     var last: UInt32 = 0
     while true {
       _ = iterationSpot.wait { self.iteration.load(ordering: .acquiring) != last || self.isStopped }
       if isStopped { return }
       last = iteration.load(ordering: .acquiring)
-      assembler.begin(iteration: last)
-      for block in memory.blocks.blocks.indices {
-        guard try take(block, lane: lane, into: assembler) else { return }
-      }
-      guard try assembler.endIteration() else { return }
+      guard try lane.run(order.withLock { $0 }) else { return }
       if configuration.wantsDigests {
         digestSums.withLock { sums in
-          for (index, digest) in assembler.takeDigests().enumerated() { sums[index].add(digest) }
+          for (index, digest) in still.takeDigests().enumerated() { sums[index].add(digest) }
         }
       }
       if lanesAtWork.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { onEvent(.iterationProduced(last)) }
     }
   }
 
-  /// Takes the lane's pending pages of a block.
-  /// - Returns: false if the pipeline was stopped.
-  private func take(_ block: Int, lane: Int, into assembler: FrameAssembler) throws(LaneError) -> Bool {
-    let map = pending[block]
-    for stripe in assignment.stripes(ofLane: lane, block: block, spanCount: map.spanCount) {
-      var announced = false
-      for span in stripe..<min(stripe + PageGeometry.spansPerStripe, map.spanCount) {
-        let wanted = map.take(span: span)
-        guard wanted != 0 else { continue }
-        if !announced {
-          let next = stripe + assignment.laneCount * PageGeometry.spansPerStripe
-          if next < map.spanCount { memory.prefetch(block: block, span: next) }
-          announced = true
-        }
-        guard try assembler.add(block: block, span: span, wanted: wanted) else { return false }
-      }
+  private func makeLane(_ number: Int, still: StillReader) throws(LaneError) -> Lane {
+    let sendReady = { () throws(LaneError) in try self.senders[number].sendReady(isStopped: { self.isStopped }) }
+    let assembler = try FrameAssembler(
+      lane: number, blocks: memory.blocks,
+      encoder: LaneEncoder(
+        policy: configuration.codec, historyByteCount: configuration.historyByteCount,
+        connection: connections[assignment.channel(ofLane: number)], counters: counters[number],
+        others: { (self.sentByteCount, self.lanesAtWork.load(ordering: .relaxed)) }),
+      ring: rings[number], counters: counters[number], isStopped: { self.isStopped },
+      sendReady: lanesSend ? sendReady : nil)
+    var live: Lane.Live?
+    if let guest = configuration.live {
+      let reader = try LiveReader(
+        lane: number, memory: guest.memory, assignment: assignment, counters: counters[number],
+        budget: guest.cacheBudget, seed: guest.seed)
+      live = Lane.Live(log: guest.log, heat: guest.heat, reader: reader)
     }
-    return true
+    return Lane(
+      number: number, memory: memory, pending: pending, assignment: assignment, assembler: assembler,
+      reader: live?.reader ?? still, counters: counters[number], live: live)
   }
 
   /// The sum over all lanes, now.

@@ -15,8 +15,8 @@ import Wire
 /// ``run()`` does everything on the calling thread and its pipelines' threads; ``cancel(_:)`` and ``progress`` may be
 /// used from any other.
 public final class DestinationSession: Sendable {
-  /// Makes the memory for the blocks that a source declares.
-  public typealias MemoryMaker = @Sendable (BlockTable) throws(GuestMemoryError) -> any DestinationMemory
+  /// Makes the guest, and the memory for the blocks that a source declares.
+  public typealias GuestMaker = @Sendable (BlockTable) throws(GuestMemoryError) -> any IncomingGuest
 
   /// What an operator decides.
   public struct Configuration: Sendable {
@@ -32,6 +32,8 @@ public final class DestinationSession: Sendable {
     public var setupTimeout: Duration
     /// The longest silence of the source after that.
     public var silenceLimit: Duration
+    /// Whether what arrives can be run: else a guest that runs is refused before anything is sent.
+    public var runsGuests: Bool
     /// Threads that verify the digest.
     public var digestThreadCount: Int
     /// Program and version, for the peer's log.
@@ -40,7 +42,7 @@ public final class DestinationSession: Sendable {
     public init(
       waitLimit: Duration? = nil, expectedBlocks: BlockTable? = nil, memoryLimit: UInt64 = BlockTable.totalByteCountMax,
       historyLimit: UInt64 = 1 << 30, setupTimeout: Duration = .seconds(10), silenceLimit: Duration = .seconds(15),
-      digestThreadCount: Int = 2,
+      runsGuests: Bool = false, digestThreadCount: Int = 2,
       software: String
     ) {
       self.waitLimit = waitLimit
@@ -49,17 +51,19 @@ public final class DestinationSession: Sendable {
       self.historyLimit = historyLimit
       self.setupTimeout = setupTimeout
       self.silenceLimit = silenceLimit
+      self.runsGuests = runsGuests
       self.digestThreadCount = max(1, digestThreadCount)
       self.software = software
     }
   }
 
   private let listener: Listener
-  private let makeMemory: MemoryMaker
+  private let makeGuest: GuestMaker
   private let configuration: Configuration
   private let logger: Logger
   private let clock = PhaseClock()
   private let events = Mailbox<SessionEvent>()
+  private let meter = RateMeter()
   private let live = Mutex(Live())
 
   /// What other threads look at.
@@ -71,11 +75,11 @@ public final class DestinationSession: Sendable {
     var digests: [BlockDigest]?
   }
 
-  public init(listener: Listener, configuration: Configuration, logger: Logger, makeMemory: @escaping MemoryMaker) {
+  public init(listener: Listener, configuration: Configuration, logger: Logger, makeGuest: @escaping GuestMaker) {
     self.listener = listener
     self.configuration = configuration
     self.logger = logger
-    self.makeMemory = makeMemory
+    self.makeGuest = makeGuest
   }
 
   /// Asks the migration to end. Before the source's commit it ends as cancelled within a second and everything that
@@ -121,6 +125,7 @@ public final class DestinationSession: Sendable {
     _ control: ControlChannel, _ hello: ControlMessage.Hello
   ) throws(MigrationFailure) -> MigrationReport {
     clock.restart()
+    meter.restart()
     live.withLock { live in
       live.hello = hello
       live.control = control.connection
@@ -170,6 +175,9 @@ public final class DestinationSession: Sendable {
     if let expected = configuration.expectedBlocks, let difference = expected.difference(from: blocks) {
       throw MigrationFailure(.blocksDiffer, "RAM blocks differ: \(difference)")
     }
+    guard configuration.runsGuests || !hello.features.contains(.runningGuest) else {
+      throw MigrationFailure(.refused, "the guest runs, and this receiver only keeps memory: it would be lost here")
+    }
     guard blocks.byteCount <= configuration.memoryLimit else {
       throw MigrationFailure(
         .refused,
@@ -192,20 +200,21 @@ public final class DestinationSession: Sendable {
     _ hello: ControlMessage.Hello, blocks: BlockTable, token: SessionIdentity, _ control: ControlChannel,
     _ vigil: Vigil
   ) throws(MigrationFailure) -> MigrationReport {
-    var memory: (any DestinationMemory)?
+    var guest: (any IncomingGuest)?
     var pipeline: ReceivingPipeline?
     defer { pipeline?.stop() }
     do throws(MigrationFailure) {
       let channels = try gather(hello.channelCount, token: token, control)
       clock.apply(.accepted)
-      let reserved: any DestinationMemory
-      do throws(GuestMemoryError) { reserved = try makeMemory(blocks) } catch { throw MigrationFailure(output: error) }
-      memory = reserved
+      let arriving: any IncomingGuest
+      do throws(GuestMemoryError) { arriving = try makeGuest(blocks) } catch { throw MigrationFailure(output: error) }
+      guest = arriving
       let started = ReceivingPipeline(
-        memory: reserved, connections: channels,
+        memory: arriving.memory, connections: channels,
         session: .init(
           codecs: hello.codecs.map { CodecTag(rawValue: $0) }, laneCount: hello.laneCount,
-          channelCount: hello.channelCount, historyByteCount: hello.historyLog == 0 ? 0 : 1 << Int(hello.historyLog)),
+          channelCount: hello.channelCount, historyByteCount: hello.historyLog == 0 ? 0 : 1 << Int(hello.historyLog),
+          features: hello.features),
         onEvent: { [events] in events.post(.receiving($0)) })
       pipeline = started
       live.withLock { $0.pipeline = started }
@@ -213,26 +222,41 @@ public final class DestinationSession: Sendable {
       try control.send(.reserved)
       clock.apply(.reserved)
       var intake = Intake(
-        control: control, pipeline: started, memory: reserved, events: events, vigil: vigil, logger: logger,
+        control: control, pipeline: started, memory: arriving.memory, events: events, vigil: vigil, logger: logger,
         laneCount: hello.laneCount)
       let final = try intake.receiveIterations()
       clock.apply(.converged)
+      let received = HostClock.now()
       let digests = try intake.verify(final, threadCount: configuration.digestThreadCount)
       live.withLock { $0.digests = digests }
-      try intake.awaitCommit()
+      let verified = HostClock.now()
+      do throws(GuestError) { try arriving.loadState(final.guestState) } catch {
+        throw MigrationFailure(.guestRefused, "the guest's state cannot be loaded: \(error)")
+      }
+      try intake.awaitCommit(
+        .init(verifyNanoseconds: verified - received, loadNanoseconds: HostClock.now() - verified))
+      let committed = HostClock.now()
       clock.apply(.ready)
-      do throws(GuestMemoryError) { try reserved.complete() } catch { throw MigrationFailure(output: error) }
+      try run(arriving)
       clock.apply(.resumed)
-      intake.sayResumed()
+      intake.sayResumed(after: HostClock.now() - committed)
       return report(outcome: .completed)
     } catch {
       pipeline?.stop()
-      memory?.discard()
+      guest?.memory.discard()
       if let farewell = error.farewell {
         control.connection.setTimeout(SessionPatience.lastWords)
         try? control.send(farewell)
       }
       return report(ending: error)
+    }
+  }
+
+  /// The guest is ours: nothing that could wait comes before it runs.
+  private func run(_ guest: any IncomingGuest) throws(MigrationFailure) {
+    do throws(GuestMemoryError) { try guest.memory.complete() } catch { throw MigrationFailure(output: error) }
+    do throws(GuestError) { try guest.resume() } catch {
+      throw MigrationFailure(.guestRefused, "the guest could not be resumed: \(error)")
     }
   }
 
@@ -277,19 +301,41 @@ public final class DestinationSession: Sendable {
     return report
   }
 
+}
+
+// MARK: - What is known
+
+extension DestinationSession {
   /// Where the migration stands.
-  public var progress: MigrationProgress {
+  public var statistics: MigrationStatistics {
     let live = self.live.withLock { $0 }
-    let applied = live.pipeline?.statistics
-    return MigrationProgress(
-      phase: clock.phase, peer: live.control?.peer ?? "", elapsedSeconds: Double(clock.elapsedNanoseconds) / 1e9,
-      totalPages: UInt64(live.blocks?.pageCount ?? 0), notReadPages: 0, zeroPages: applied?.zeroPages ?? 0,
-      dataPages: applied?.dataPages ?? 0,
-      wireBytes: (live.pipeline?.receivedByteCount ?? 0) + (live.control?.receivedByteCount ?? 0))
+    let applied = live.pipeline?.statistics ?? ReceivingStatistics()
+    let seconds = clock.seconds
+    let total = live.blocks?.pageCount ?? 0
+    let wire = (live.pipeline?.receivedByteCount ?? 0) + (live.control?.receivedByteCount ?? 0)
+    let rate = meter.rate(bytes: wire, pages: applied.zeroPages + applied.dataPages + applied.deltaPages)
+    var ram = MigrationStatistics.RAM()
+    ram.transferred = wire
+    ram.total = live.blocks?.byteCount ?? 0
+    ram.duplicate = applied.zeroPages
+    ram.normal = applied.dataPages
+    ram.normalBytes = applied.dataPages * 4096
+    ram.mbps = rate.bytesPerSecond * 8 / 1e6
+    ram.pagesPerSecond = rate.pagesPerSecond
+    ram.precopyBytes = wire
+    var pages = MigrationStatistics.Pages()
+    pages.total = UInt64(total)
+    pages.zero = applied.zeroPages
+    pages.data = applied.dataPages
+    pages.delta = applied.deltaPages
+    pages.notRead = pages.total - min(pages.total, pages.zero + pages.data)
+    return MigrationStatistics(
+      status: clock.phase, totalTime: seconds.total * 1000,
+      setupTime: (seconds.setup + seconds.reservation) * 1000, ram: ram, peer: live.control?.peer ?? "", pages: pages)
   }
 
   private func report(outcome: Phase) -> MigrationReport {
-    let now = progress
+    let now = statistics
     let live = self.live.withLock { $0 }
     let applied = live.pipeline?.statistics ?? ReceivingStatistics()
     let seconds = clock.seconds
@@ -303,12 +349,10 @@ public final class DestinationSession: Sendable {
           name: block.name, guestPhysicalBase: block.guestPhysicalBase, byteCount: block.byteCount,
           digest: live.digests.map { "\($0[index])" })
       },
-      pages: .init(
-        total: now.totalPages, notRead: now.totalPages - min(now.totalPages, now.zeroPages + now.dataPages),
-        zero: now.zeroPages, data: now.dataPages),
+      pages: now.pages,
       bytes: .init(
-        guest: guestBytes, wire: now.wireBytes, guestPerSecond: Double(guestBytes) / max(seconds.total, 1e-9),
-        wirePerSecond: Double(now.wireBytes) / max(seconds.active, 1e-9)),
+        guest: guestBytes, wire: now.ram.transferred, guestPerSecond: Double(guestBytes) / max(seconds.total, 1e-9),
+        wirePerSecond: Double(now.ram.transferred) / max(seconds.active, 1e-9)),
       seconds: seconds,
       codec: .init(
         name: codecs.map { $0.name }.joined(separator: ","), library: codecs.map { $0.library }.joined(separator: ","),

@@ -9,11 +9,14 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
   case badMemoryMap = 12
   case inputChanged = 13
   case inputUnreadable = 14
+  case trackingUnavailable = 15
+  case guestFailed = 16
 
   case outputRefused = 20
   case diskFull = 21
   case outputFailed = 22
   case memoryUnavailable = 23
+  case guestRefused = 24
 
   case cannotListen = 30
   case peerAbsent = 31
@@ -55,6 +58,9 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
     case .refused: "the receiver refused for another reason (busy, over its memory limit)"
     case .protocolViolation: "the peer broke the protocol, or bytes were damaged on the way"
     case .optionRefused: "this host refuses an option (--congestion, --socket-buffer)"
+    case .trackingUnavailable: "writes to the guest's memory cannot be tracked on this host (see 'pageferry doctor')"
+    case .guestFailed: "the guest could not be paused, or its state not be saved, at the source"
+    case .guestRefused: "the guest's state could not be loaded, or the guest not be resumed, at the destination"
     case .digestMismatch: "the destination's memory differs from the source's"
     case .outcomeUnknown: "the connection was lost after the commit: ask the destination before anything else"
     case .cancelledByPeer: "cancelled on the other side"

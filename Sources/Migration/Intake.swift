@@ -35,18 +35,22 @@ struct Intake {
   }
 
   /// Receives iterations until the source says that nothing more will come.
+  ///
+  /// Its last words do not wait for an answer: they may arrive before the last pages, on other channels, have.
   mutating func receiveIterations() throws(MigrationFailure) -> ControlMessage.Final {
+    var lastWords: ControlMessage.Final?
     while true {
+      if let lastWords, tracker.isComplete { return lastWords }
       switch try nextEvent() {
       case .message(.iterationBegin(let begin)): try tracker.begin(begin)
       case .message(.iterationEnd(let end)):
         try tracker.end(end, applied: pipeline.statistics)
         if tracker.isComplete { try sendAck() }
       case .message(.final(let final)):
-        guard tracker.isComplete else {
+        guard tracker.isAnnounced, lastWords == nil else {
           throw MigrationFailure(.protocolViolation, "\(control.peer) sent 'final' before an iteration was complete")
         }
-        return final
+        lastWords = final
       case .receiving(.laneDone(_, let lane, let iteration)):
         try tracker.laneDone(lane, iteration: iteration, applied: pipeline.statistics)
         if tracker.isComplete { try sendAck() }
@@ -93,8 +97,8 @@ struct Intake {
   ///
   /// Once `ready` is out the destination may not give up by itself: the source's commit could be on its way, and then
   /// nobody would have the guest. A cancel is passed on to the source, which decides: it has let go, or it closes.
-  func awaitCommit() throws(MigrationFailure) {
-    try control.send(.ready)
+  func awaitCommit(_ ready: ControlMessage.Ready) throws(MigrationFailure) {
+    try control.send(.ready(ready))
     var cancelReason: String?
     do throws(MigrationFailure) {
       while true {
@@ -114,8 +118,8 @@ struct Intake {
 
   /// Tells the source that the guest is here; from now on it is, whether or not the source hears of it. Then lets the
   /// source close first, so that the last message is not lost to a reset.
-  func sayResumed() {
-    try? control.send(.resumed)
+  func sayResumed(after nanoseconds: UInt64) {
+    try? control.send(.resumed(.init(resumeNanoseconds: nanoseconds)))
     control.connection.finishSending()
     let deadline = HostClock.now() + SessionPatience.lastWords.nanoseconds
     while HostClock.now() < deadline {

@@ -18,6 +18,9 @@ struct IterationTracker {
   /// Whether at least one iteration is complete and nothing is under way.
   var isComplete: Bool { begun > 0 && completed == begun }
 
+  /// Whether the source has said all there is to say about what it has begun.
+  var isAnnounced: Bool { isComplete || announced != nil }
+
   mutating func begin(_ begin: ControlMessage.IterationBegin) throws(MigrationFailure) {
     guard begin.iteration == begun + 1, completed == begun else {
       throw MigrationFailure(.protocolViolation, "iteration \(begin.iteration) began while \(begun) was under way")
@@ -51,11 +54,13 @@ struct IterationTracker {
 
   private mutating func settle(_ applied: ReceivingStatistics) throws(MigrationFailure) {
     guard let end = announced, lanesDone.count == laneCount else { return }
-    guard end.zeroPageCount == applied.zeroPages, end.dataPageCount == applied.dataPages else {
+    guard end.zeroPageCount == applied.zeroPages, end.dataPageCount == applied.dataPages,
+      end.deltaPageCount == applied.deltaPages
+    else {
       throw MigrationFailure(
         .protocolViolation,
-        "the source sent \(end.zeroPageCount) zero and \(end.dataPageCount) data pages, "
-          + "\(applied.zeroPages) and \(applied.dataPages) arrived")
+        "the source sent \(end.zeroPageCount) zero pages, \(end.dataPageCount) data pages and \(end.deltaPageCount) "
+          + "deltas; \(applied.zeroPages), \(applied.dataPages) and \(applied.deltaPages) arrived")
     }
     lanesDone = []
     announced = nil

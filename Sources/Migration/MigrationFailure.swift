@@ -42,6 +42,7 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
       case .notAnImage, .notPageMultiple: .inputNotAnImage
       case .badMap, .badBlocks, .mapPastEnd: .badMemoryMap
       case .changedWhileRead: .inputChanged
+      case .trackingUnavailable, .trackingFailed: .trackingUnavailable
       default: .inputUnreadable
       }
     self.init(code, error.description)
@@ -56,6 +57,7 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
       case .cannotReserve: .memoryUnavailable
       case .blocksDiffer: .blocksDiffer
       case .badMap, .badBlocks: .badMemoryMap
+      case .badDelta: .protocolViolation
       default: .outputFailed
       }
     self.init(code, error.description)
@@ -101,7 +103,8 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
   init(_ error: LaneError, with peer: String, memory: (GuestMemoryError) -> MigrationFailure) {
     switch error {
     case .memory(let error): self = memory(error)
-    case .codec(.corrupt), .codecNotAgreed, .laneElsewhere: self.init(.protocolViolation, "\(peer): \(error)")
+    case .codec(.corrupt), .codecNotAgreed, .laneElsewhere, .badDelta:
+      self.init(.protocolViolation, "\(peer): \(error)")
     case .codec: self.init(.internal, error.description)
     case .transport(let channel, let error): self.init(error, with: "\(peer) (data channel \(channel))")
     case .wire(let channel, let error): self.init(error, from: "\(peer) (data channel \(channel))")

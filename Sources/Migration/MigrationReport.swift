@@ -22,6 +22,8 @@ public struct MigrationReport: Sendable, Codable {
   public var channels: Int
   public var lanes: Int
   public var resources: Resources
+  /// Of a guest that ran while it was moved.
+  public var live: Live?
 
   public enum Role: String, Sendable, Codable { case source, destination }
 
@@ -40,12 +42,22 @@ public struct MigrationReport: Sendable, Codable {
     public var digest: String?
   }
 
-  public struct Pages: Sendable, Codable {
-    public var total: UInt64
-    /// Known to be zero without being read: holes of the image. The destination cannot tell.
-    public var notRead: UInt64
-    public var zero: UInt64
-    public var data: UInt64
+  public typealias Pages = MigrationStatistics.Pages
+
+  public struct Live: Sendable, Codable {
+    /// How writes were tracked.
+    public var tracking: String
+    /// Nil if the guest was not handed over.
+    public var downtime: Downtime?
+    /// Every iteration; of more than 200, the first and the latest.
+    public var iterations: [IterationReport]
+    public var deltaCache: MigrationStatistics.DeltaCacheUse?
+    public var guestIs: Whereabouts
+  }
+
+  /// Where a guest runs, as far as one side knows.
+  public enum Whereabouts: String, Sendable, Codable {
+    case atSource, pausedAtSource, atDestination
   }
 
   public struct Bytes: Sendable, Codable {
@@ -120,26 +132,6 @@ public struct MigrationReport: Sendable, Codable {
   public var dataRatio: Double {
     let raw = Double(pages.data) * 4096
     return bytes.wire > 0 && raw > 0 ? raw / Double(bytes.wire) : 1
-  }
-}
-
-/// A moment of a running migration, for a display.
-public struct MigrationProgress: Sendable {
-  public var phase: Phase
-  public var peer: String
-  public var elapsedSeconds: Double
-  /// Pages of the whole guest, and those that need not be looked at (holes).
-  public var totalPages: UInt64
-  public var notReadPages: UInt64
-  public var zeroPages: UInt64
-  public var dataPages: UInt64
-  public var wireBytes: UInt64
-  /// What the source's lanes encode with now; empty on the destination.
-  public var codec = ""
-
-  /// Share of the pages that are dealt with, 0 to 1.
-  public var fraction: Double {
-    totalPages == 0 ? 0 : Double(min(totalPages, notReadPages + zeroPages + dataPages)) / Double(totalPages)
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 public import GuestMemory
 import HostSystem
-import Lanes
+public import Lanes
 public import PageCodecs
 import PageKernels
 import PageModel
@@ -28,7 +28,14 @@ public final class SourceSession: Sendable {
     public var historyByteCount: UInt64
     /// Wire bytes per second over all channels; 0 for no limit.
     public var bandwidthLimit: UInt64
-    /// Compare a digest of every block before the commit.
+    /// What delta caches may take, of a guest that runs.
+    public var deltaCache: CacheBudget.Size
+    /// Longest downtime of a guest that runs: it is paused once what is left fits.
+    public var downtimeLimit: Duration
+    /// How long a guest may stay paused before the migration is given up and it runs on here.
+    public var switchoverLimit: Duration
+    /// Compare a digest of every block before the commit. For a guest that runs this reads all memory while it is
+    /// paused: a test, not for service.
     public var verify: Bool
     /// Program and version, for the peer's log.
     public var software: String
@@ -37,7 +44,8 @@ public final class SourceSession: Sendable {
       endpoint: Endpoint, socketOptions: SocketOptions = .init(), connectTimeout: Duration = .seconds(10),
       channelCount: Int = 2, laneCount: Int = 2, codec: CodecPolicy = .none,
       historyByteCount: UInt64 = 256 << 20, bandwidthLimit: UInt64 = 0,
-      verify: Bool = true, software: String
+      deltaCache: CacheBudget.Size = .percent(1), downtimeLimit: Duration = .milliseconds(300),
+      switchoverLimit: Duration = .seconds(10), verify: Bool = true, software: String
     ) {
       self.endpoint = endpoint
       self.socketOptions = socketOptions
@@ -47,6 +55,9 @@ public final class SourceSession: Sendable {
       self.codec = codec
       self.historyByteCount = historyByteCount
       self.bandwidthLimit = bandwidthLimit
+      self.deltaCache = deltaCache
+      self.downtimeLimit = downtimeLimit
+      self.switchoverLimit = switchoverLimit
       self.verify = verify
       self.software = software
     }
@@ -54,28 +65,29 @@ public final class SourceSession: Sendable {
 
   /// How long a peer may take over each answer of the setup.
   private static let answerLimit = Duration.seconds(10)
-  /// How long the destination may take to reserve the guest's memory without a word.
-  private static let reservationLimit = Duration.seconds(120)
 
-  private let memory: any SourceMemory
+  private let guest: any Guest
+  private var memory: any SourceMemory { guest.memory }
   private let configuration: Configuration
   private let clock = PhaseClock()
   private let identity = SessionIdentity.random()
   private let events = Mailbox<SessionEvent>()
   private let cancelled = Atomic<Bool>(false)
-  private let live = Mutex(Live())
+  private let record = SourceRecord()
+  private let meter = RateMeter()
+  private let cacheBudget: CacheBudget
 
-  /// What other threads look at, or shut down.
-  private struct Live {
-    var connections: [Connection] = []
-    var pipeline: SendingPipeline?
-    var notReadPages: UInt64 = 0
-  }
-
-  public init(memory: any SourceMemory, configuration: Configuration) {
-    self.memory = memory
+  /// - Parameter guest: one that runs must have its memory mapped here.
+  public init(guest: any Guest, configuration: Configuration) {
+    precondition(guest.dirtyLog == nil || guest.memory.mapping != nil, "a running guest's memory must be mapped")
+    self.guest = guest
     self.configuration = configuration
+    cacheBudget = CacheBudget(
+      configuration.deltaCache, guestByteCount: guest.memory.blocks.byteCount, laneCount: configuration.laneCount)
   }
+
+  /// Changes what delta caches may take, while the migration runs.
+  public func setDeltaCache(_ size: CacheBudget.Size) { cacheBudget.set(size) }
 
   /// Asks the migration to end. Before the commit it ends as cancelled within a second, and the source is as it was;
   /// after it, the request is too late and does nothing.
@@ -83,7 +95,7 @@ public final class SourceSession: Sendable {
     cancelled.store(true, ordering: .relaxed)
     events.post(.cancel(reason: reason))
     // In setup the session's thread may be waiting for an answer: end that wait.
-    if clock.phase == .setup { live.withLock { live in for connection in live.connections { connection.shutDown() } } }
+    if clock.phase == .setup { record.shutDown() }
   }
 
   /// Migrates.
@@ -97,7 +109,7 @@ public final class SourceSession: Sendable {
         control.connection.shutDown()
         receiving.join()
       }
-      return try migrate(control, vigil)
+      return migrate(control, vigil)
     } catch {
       return end(error, control: nil)
     }
@@ -134,7 +146,7 @@ public final class SourceSession: Sendable {
     } catch {
       throw cancelled.load(ordering: .relaxed) ? cancellation() : MigrationFailure(connecting: error)
     }
-    live.withLock { $0.connections.append(connection) }
+    record.add(connection)
     if cancelled.load(ordering: .relaxed) { throw cancellation() }
     return connection
   }
@@ -142,6 +154,7 @@ public final class SourceSession: Sendable {
   private func introduce(_ control: ControlChannel) throws(MigrationFailure) -> ControlMessage.Accept {
     let hello = ControlMessage.Hello(
       session: identity, channelCount: configuration.channelCount, laneCount: configuration.laneCount,
+      features: guest.dirtyLog == nil ? [] : [.deltas, .runningGuest],
       codecs: configuration.codec.tags.map { $0.rawValue }, historyLog: historyLog, software: configuration.software,
       blocks: memory.blocks.blocks)
     try control.send(.hello(hello))
@@ -185,153 +198,110 @@ public final class SourceSession: Sendable {
 
   // MARK: Migration
 
-  private func migrate(_ control: ControlChannel, _ vigil: Vigil) throws(MigrationFailure) -> MigrationReport {
+  private func migrate(_ control: ControlChannel, _ vigil: Vigil) -> MigrationReport {
     do throws(MigrationFailure) {
-      try wait(for: .reserved, from: control, vigil)
+      let dialogue = SourceDialogue(
+        control: control, vigil: vigil, events: events, clock: clock,
+        explain: { [configuration] in
+          MigrationFailure($0, with: "\(configuration.endpoint)", memory: MigrationFailure.init(input:))
+        })
+      // While the destination reserves memory, the log already learns which pages are hot.
+      let loggedSince = HostClock.now()
+      do throws(GuestMemoryError) { try guest.dirtyLog?.start() } catch { throw MigrationFailure(input: error) }
+      try dialogue.wait(for: .reserved)
       clock.apply(.reserved)
-      let pipeline = try makePipeline()
-      try iterate(pipeline, control, vigil)
+      let pending = try pendingPages()
+      let heat = SpanHeat(memory.blocks)
+      let pipeline = try makePipeline(pending, heat, dialogue)
+      var preCopy = PreCopy(
+        guest: guest, pending: pending, heat: heat, pipeline: pipeline, dialogue: dialogue, record: record,
+        downtimeLimit: configuration.downtimeLimit, loggedSince: loggedSince)
+      try preCopy.run()
       clock.apply(.converged)
-      try switchOver(pipeline, control, vigil)
-      // Everything is acknowledged, so no thread is in the middle of anything. After a failure it is end() that
-      // stops the pipeline, connections first: a sender may be waiting for a peer that does not read.
+      let switchover = Switchover(
+        guest: guest, pipeline: pipeline, dialogue: dialogue, record: record, verify: configuration.verify,
+        limit: guest.dirtyLog == nil ? nil : configuration.switchoverLimit)
+      try switchover.run(&preCopy)
+      // The guest runs at the destination: now there is time. Everything is acknowledged, so no thread is in the middle
+      // of anything. After a failure it is end() that stops the pipeline, connections first: a sender may be waiting
+      // for a peer that does not read.
       pipeline.stop(keepConnections: true)
+      guest.dirtyLog?.stop()
       return report(.completed)
     } catch {
       return end(error, control: control)
     }
   }
 
-  private func makePipeline() throws(MigrationFailure) -> SendingPipeline {
+  /// What the bulk stage has to look at: all pages but those that are known to be zero, or unused by the guest's word.
+  private func pendingPages() throws(MigrationFailure) -> [SpanMap] {
     var pending: [SpanMap] = []
-    var present = 0
     do throws(GuestMemoryError) {
       for block in memory.blocks.blocks.indices {
-        let map = try memory.presentPages(block: block)
-        present += map.count()
+        let map: SpanMap
+        if let known = guest.dirtyLog?.populatedPages(block: block) {
+          map = known
+        } else {
+          map = try memory.presentPages(block: block)
+        }
+        // A free page has no content to compare.
+        if !configuration.verify, let free = guest.freePages(block: block) { map.subtract(free) }
         pending.append(map)
       }
     } catch { throw MigrationFailure(input: error) }
-    let data = live.withLock { Array($0.connections.dropFirst()) }
+    return pending
+  }
+
+  private func makePipeline(
+    _ pending: [SpanMap], _ heat: SpanHeat, _ dialogue: SourceDialogue
+  ) throws(MigrationFailure) -> SendingPipeline {
+    let data = Array(record.now.connections.dropFirst())
+    var live: SendingPipeline.Live?
+    if let log = guest.dirtyLog, let mapping = memory.mapping {
+      live = .init(
+        memory: mapping, log: log, heat: heat, cacheBudget: cacheBudget, seed: SessionIdentity.random().low)
+    }
     let pipeline: SendingPipeline
     do throws(LaneError) {
       pipeline = try SendingPipeline(
         memory: memory, pending: pending, connections: data,
         configuration: .init(
           laneCount: configuration.laneCount, codec: configuration.codec,
-          historyByteCount: historyLog == 0 ? 0 : 1 << Int(historyLog), wantsDigests: configuration.verify,
+          historyByteCount: historyLog == 0 ? 0 : 1 << Int(historyLog),
+          wantsDigests: configuration.verify && live == nil, live: live,
           pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit)),
         onEvent: { [events] in events.post(.sending($0)) })
-    } catch { throw failure(error) }
-    live.withLock { live in
-      live.pipeline = pipeline
-      live.notReadPages = UInt64(memory.blocks.pageCount - present)
-    }
+    } catch { throw dialogue.explain(error) }
+    let present = pending.reduce(0) { $0 + $1.count() }
+    record.note(pipeline, notReadPages: UInt64(memory.blocks.pageCount - present), pendingPages: present)
     pipeline.start()
     return pipeline
   }
 
-  private func failure(_ error: LaneError) -> MigrationFailure {
-    MigrationFailure(error, with: "\(configuration.endpoint)", memory: MigrationFailure.init(input:))
-  }
-
-  /// A still image takes one iteration: the bulk stage.
-  private func iterate(
-    _ pipeline: SendingPipeline, _ control: ControlChannel, _ vigil: Vigil
-  ) throws(MigrationFailure) {
-    let toSend = UInt64(memory.blocks.pageCount) - live.withLock { $0.notReadPages }
-    try control.send(.iterationBegin(.init(iteration: 1, pageCount: toSend)))
-    pipeline.begin(iteration: 1)
-    try wait(control, vigil) { event in
-      if case .sending(.iterationProduced(1)) = event { true } else { false }
-    }
-    let sent = pipeline.statistics
-    try control.send(
-      .iterationEnd(
-        .init(iteration: 1, zeroPageCount: sent.zeroPages, dataPageCount: sent.dataPages, deltaPageCount: 0)))
-    try wait(control, vigil) { event in
-      if case .message(.ack(let ack)) = event { ack.completedIteration == 1 } else { false }
-    }
-  }
-
-  private func switchOver(
-    _ pipeline: SendingPipeline, _ control: ControlChannel, _ vigil: Vigil
-  ) throws(MigrationFailure) {
-    do throws(GuestMemoryError) { try memory.checkUnchanged() } catch { throw MigrationFailure(input: error) }
-    let digests =
-      configuration.verify
-      ? pipeline.digests.map { ControlMessage.DigestWords(low: $0.low, high: $0.high) } : []
-    try control.send(.final(.init(guestState: [], digests: digests)))
-    try wait(for: .ready, from: control, vigil)
-    // The point of no return: what follows cannot be cancelled, and a loss leaves the outcome unknown.
-    clock.apply(.ready)
-    try control.send(.commit)
-    try wait(for: .resumed, from: control, vigil)
-    clock.apply(.resumed)
-  }
-
-  private func wait(
-    for expected: ControlMessage, from control: ControlChannel, _ vigil: Vigil
-  ) throws(MigrationFailure) {
-    try wait(control, vigil) { event in
-      if case .message(expected) = event { true } else { false }
-    }
-  }
-
-  /// Handles events until `isExpected` says yes to one; meanwhile the destination hears from us every second.
-  private func wait(
-    _ control: ControlChannel, _ vigil: Vigil, until isExpected: (SessionEvent) -> Bool
-  ) throws(MigrationFailure) {
-    let interval = SessionPatience.heartbeatInterval.nanoseconds
-    var nextHeartbeat = HostClock.now() + interval
-    while true {
-      let now = HostClock.now()
-      if now >= nextHeartbeat {
-        // A destination that reserves memory has no time to talk: it is given longer.
-        let limit = clock.phase == .reservation ? Self.reservationLimit : nil
-        try vigil.check(peer: control.peer, atLeast: limit)
-        try control.send(.heartbeat)
-        nextHeartbeat = now + interval
-      }
-      guard let event = events.next(nanoseconds: Int64(clamping: nextHeartbeat - now)) else { continue }
-      if isExpected(event) { return }
-      switch event {
-      case .message(.ack), .sending(.iterationProduced): break
-      case .message(.error(let refusal)), .message(.reject(let refusal)):
-        throw MigrationFailure(refusal, peer: control.peer)
-      case .message(.cancel(let reason)):
-        // A cancel that crossed our commit: the destination will go on when the commit arrives.
-        if clock.phase != .commit { throw .cancelled(byPeer: control.peer, reason: reason) }
-      case .message:
-        throw MigrationFailure(.protocolViolation, "\(control.peer) sent a control message out of turn")
-      case .controlEnded(let failure): throw failure
-      case .sending(.failed(let error)): throw events.lastWords(explaining: failure(error), peer: control.peer)
-      case .cancel(let reason):
-        // Too late once the commit is out: the destination has the guest.
-        if clock.phase != .commit { throw MigrationFailure(.cancelled, reason) }
-      case .receiving, .digested, .visitor: break
-      }
-    }
-  }
-
   // MARK: The end
 
-  /// Ends a migration that did not complete: tells the peer, closes everything.
+  /// Ends a migration that did not complete: the guest runs on here if it is ours, the peer is told, everything closed.
   private func end(_ failure: MigrationFailure, control: ControlChannel?) -> MigrationReport {
     var final = failure
-    if clock.phase == .commit, failure.code != .cancelled, !failure.isFromPeer {
-      final = MigrationFailure(
-        .outcomeUnknown,
-        "the connection was lost after the commit (\(failure.reason)): \(configuration.endpoint) may hold the guest; "
-          + "look there before anything else is started")
+    if clock.phase == .commit {
+      final = afterCommit(failure)
+    } else if record.isPaused {
+      // First of all: everything else can wait.
+      do throws(GuestError) {
+        try guest.resume()
+        record.noteRunsAgain()
+      } catch {
+        final = MigrationFailure(
+          .guestFailed, "\(failure.reason); and the guest, which was paused, could not be resumed here: \(error)")
+      }
     }
     if let control, let farewell = final.farewell {
       control.connection.setTimeout(SessionPatience.lastWords)
       try? control.send(farewell)
     }
-    let (connections, pipeline) = live.withLock { ($0.connections, $0.pipeline) }
-    for connection in connections { connection.shutDown() }
-    pipeline?.stop()
+    record.shutDown()
+    record.now.pipeline?.stop()
+    guest.dirtyLog?.stop()
     let isCancel = final.code == .cancelled || final.code == .cancelledByPeer
     clock.apply(isCancel ? .cancel : .fail)
     var report = report(clock.phase)
@@ -339,44 +309,96 @@ public final class SourceSession: Sendable {
     return report
   }
 
-  /// Where the migration stands.
-  public var progress: MigrationProgress {
-    let (pipeline, notRead, wire) = live.withLock { live in
-      (live.pipeline, live.notReadPages, live.connections.reduce(0) { $0 + $1.sentByteCount })
+  /// After the commit the source never runs the guest by itself.
+  private func afterCommit(_ failure: MigrationFailure) -> MigrationFailure {
+    if failure.code == .cancelled { return failure }
+    let paused = guest.dirtyLog == nil ? "" : "; it stays paused here"
+    if failure.isFromPeer {
+      return MigrationFailure(failure.code, failure.reason + paused, isFromPeer: true)
     }
-    let sent = pipeline?.statistics
-    return MigrationProgress(
-      phase: clock.phase, peer: "\(configuration.endpoint)",
-      elapsedSeconds: Double(clock.elapsedNanoseconds) / 1e9, totalPages: UInt64(memory.blocks.pageCount),
-      notReadPages: notRead, zeroPages: sent?.zeroPages ?? 0, dataPages: sent?.dataPages ?? 0, wireBytes: wire,
-      codec: sent?.codecsInUse ?? "")
+    return MigrationFailure(
+      .outcomeUnknown,
+      "the connection was lost after the commit (\(failure.reason)): \(configuration.endpoint) may hold the guest; "
+        + "look there before anything else is started\(paused)")
+  }
+}
+
+// MARK: - What is known
+
+extension SourceSession {
+  /// Where the migration stands.
+  public var statistics: MigrationStatistics {
+    let now = record.now
+    let sent = now.pipeline?.statistics ?? SendingStatistics()
+    let seconds = clock.seconds
+    let wire = now.wireBytes
+    let rate = meter.rate(bytes: wire, pages: sent.donePages)
+    let active = max(seconds.active + seconds.switchover, 1e-9) * 1e9
+    var ram = MigrationStatistics.RAM()
+    ram.transferred = wire
+    let done = sent.donePages - min(sent.donePages, now.doneAtSync)
+    ram.remaining =
+      clock.phase == .completed ? 0 : (UInt64(now.pendingPages) - min(UInt64(now.pendingPages), done)) * 4096
+    ram.total = memory.blocks.byteCount
+    ram.duplicate = sent.zeroPages
+    ram.normal = sent.dataPages
+    ram.normalBytes = sent.dataPages * 4096
+    ram.dirtyPagesRate = now.dirtyPagesPerSecond
+    ram.mbps = rate.bytesPerSecond * 8 / 1e6
+    ram.pagesPerSecond = rate.pagesPerSecond
+    ram.dirtySyncCount = now.syncCount
+    ram.precopyBytes = now.wireAtPause > 0 ? now.wireAtPause : wire
+    ram.downtimeBytes = now.wireAtPause > 0 ? wire - now.wireAtPause : 0
+    return MigrationStatistics(
+      status: clock.phase, totalTime: seconds.total * 1000,
+      setupTime: (seconds.setup + seconds.reservation) * 1000, downtime: now.downtime?.milliseconds,
+      expectedDowntime: now.expectedDowntime.map { Double($0) / 1e6 }, ram: ram, xbzrleCache: .init(sent),
+      peer: "\(configuration.endpoint)",
+      pages: .init(total: memory.blocks.pageCount, notRead: now.notReadPages, sent), codecs: sent.codecs,
+      lanes: sent.lanes.map {
+        .init(
+          reading: Double($0.reading) / active, encoding: Double($0.encoding) / active,
+          blocked: Double($0.blocked) / active)
+      }, iteration: now.current ?? now.iterations.last, downtimeParts: now.downtime)
   }
 
   private func report(_ outcome: Phase) -> MigrationReport {
-    let now = progress
-    let pipeline = live.withLock { $0.pipeline }
-    let sent = pipeline?.statistics ?? SendingStatistics()
+    let now = record.now
+    let sent = now.pipeline?.statistics ?? SendingStatistics()
     let seconds = clock.seconds
-    let digests = outcome == .completed && configuration.verify ? pipeline?.digests : nil
+    let wire = now.wireBytes
+    let found = guest.dirtyLog == nil ? now.pipeline?.digests ?? [] : now.digests
+    let digests = outcome == .completed && configuration.verify ? found : []
     return MigrationReport(
-      role: .source, outcome: outcome, session: "\(identity)", peer: now.peer,
+      role: .source, outcome: outcome, session: "\(identity)", peer: "\(configuration.endpoint)",
       blocks: memory.blocks.blocks.enumerated().map { index, block in
         .init(
           name: block.name, guestPhysicalBase: block.guestPhysicalBase, byteCount: block.byteCount,
-          digest: digests.map { "\($0[index])" })
+          digest: digests.isEmpty ? nil : "\(digests[index])")
       },
-      pages: .init(total: now.totalPages, notRead: now.notReadPages, zero: now.zeroPages, data: now.dataPages),
+      pages: .init(total: memory.blocks.pageCount, notRead: now.notReadPages, sent),
       bytes: .init(
-        guest: memory.blocks.byteCount, wire: now.wireBytes,
+        guest: memory.blocks.byteCount, wire: wire,
         guestPerSecond: Double(memory.blocks.byteCount) / max(seconds.total, 1e-9),
-        wirePerSecond: Double(now.wireBytes) / max(seconds.active, 1e-9)),
+        wirePerSecond: Double(wire) / max(seconds.active, 1e-9)),
       seconds: seconds,
       codec: .init(configuration.codec, sent),
       channels: configuration.channelCount, lanes: configuration.laneCount,
       resources: .current(
-        bufferBytes: pipeline?.ringByteCount ?? 0,
+        bufferBytes: now.pipeline?.ringByteCount ?? 0,
         historyBytes: sent.usesHistory(configuration.codec) ? configuration.laneCount << Int(historyLog) : 0,
         memoryNanoseconds: sent.snapshotNanoseconds,
-        blockedNanoseconds: sent.blockedNanoseconds))
+        blockedNanoseconds: sent.blockedNanoseconds),
+      live: guest.dirtyLog.map { log in
+        .init(
+          tracking: log.method, downtime: now.downtime, iterations: now.iterations,
+          deltaCache: .init(sent), guestIs: whereabouts(outcome, now))
+      })
+  }
+
+  /// Where the guest runs, as far as this side knows.
+  private func whereabouts(_ outcome: Phase, _ now: SourceRecord.State) -> MigrationReport.Whereabouts {
+    if outcome == .completed { return .atDestination }
+    return now.pausedAt == nil ? .atSource : .pausedAtSource
   }
 }

@@ -13,11 +13,11 @@ enum Outcome {
   ///   - run: the session's blocking call.
   ///   - cancel: asks it to end.
   static func of(
-    _ options: CommonOptions, progress: @escaping @Sendable () -> MigrationProgress,
+    _ options: CommonOptions, statistics: @escaping @Sendable () -> MigrationStatistics,
     cancel: @escaping @Sendable (String) -> Void, run: () -> MigrationReport
   ) throws {
     onTermination(cancel)
-    let display = ProgressDisplay(reading: progress)
+    let display = ProgressDisplay(reading: statistics)
     if !options.quiet { display.start() }
     let report = run()
     display.stop()

@@ -84,15 +84,15 @@ struct ReceiveCommand: ParsableCommand {
         digestThreadCount: min(8, HostThread.allowedCPUs().count),
         software: PageFerry.software),
       logger: logger,
-      makeMemory: { [output, discard, populate] (blocks) throws(GuestMemoryError) in
-        if discard { return try Self.anonymousMemory(blocks, populate: populate) }
+      makeGuest: { [output, discard, populate] (blocks) throws(GuestMemoryError) in
+        if discard { return StillArrival(try Self.anonymousMemory(blocks, populate: populate)) }
         let map: MemoryMap
         if let memoryMap { map = memoryMap } else { map = try MemoryMap(consecutive: blocks.blocks) }
         let options = imageOptions(writeMap: memoryMap == nil && blocks.blocks.count > 1)
-        return try ImageDestination(path: output ?? "", map: map, options: options)
+        return StillArrival(try ImageDestination(path: output ?? "", map: map, options: options))
       })
     logger.info("waiting for a sender on \(listener.endpoint)")
-    try Outcome.of(common, progress: { session.progress }, cancel: { session.cancel($0) }, run: { session.run() })
+    try Outcome.of(common, statistics: { session.statistics }, cancel: { session.cancel($0) }, run: { session.run() })
   }
 
   private func imageOptions(writeMap: Bool) -> ImageDestination.Options {

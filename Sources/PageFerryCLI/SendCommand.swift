@@ -74,13 +74,13 @@ struct SendCommand: ParsableCommand {
     } catch { throw Outcome.exit(MigrationFailure(input: error)) }
     let policy = try CodecPolicy(parsing: codec)
     let session = SourceSession(
-      memory: source,
+      guest: StillGuest(source),
       configuration: .init(
         endpoint: receiver, socketOptions: common.socketOptions, connectTimeout: .seconds(connectTimeout),
         channelCount: channels, laneCount: workers ?? Self.defaultWorkers(policy, channels: channels), codec: policy,
         historyByteCount: history.bytes, bandwidthLimit: bandwidth?.bytesPerSecond ?? 0, verify: !noVerify,
         software: PageFerry.software))
-    try Outcome.of(common, progress: { session.progress }, cancel: { session.cancel($0) }, run: { session.run() })
+    try Outcome.of(common, statistics: { session.statistics }, cancel: { session.cancel($0) }, run: { session.run() })
   }
 
   /// Without a codec a lane is faster than its channel; with one, every CPU helps.

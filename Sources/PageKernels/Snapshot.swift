@@ -68,6 +68,18 @@ public enum Snapshot {
     return Result(zeroMask: zeroMask, copiedPageCount: copied)
   }
 
+  /// Drops pages from a packed run, in place: those of the first `count` whose bit is set in `keep` move to the front.
+  public static func keep(_ keep: UInt64, ofFirst count: Int, in pages: inout MutableRawSpan) {
+    precondition(
+      (0...Int(PK_SPAN_PAGES)).contains(count) && count * Int(PK_PAGE_BYTES) <= pages.byteCount,
+      "at most 64 whole pages")
+    // SAFETY: the kernel stays within `count` pages, which the span holds.
+    unsafe pages.withUnsafeMutableBytes { bytes in
+      guard let base = bytes.baseAddress else { return }
+      _ = unsafe pk_compact_pages(base, count, keep)
+    }
+  }
+
   /// Drops zero pages from a packed run of pages, in place.
   ///
   /// For sources that can only be copied whole (`pread`): copy first, classify the copy, close the gaps.

@@ -99,9 +99,14 @@ extension ControlMessage {
         body.put(digest.high)
       }
       return .final
-    case .ready: return .ready
+    case .ready(let ready):
+      body.put(ready.verifyNanoseconds)
+      body.put(ready.loadNanoseconds)
+      return .ready
     case .commit: return .commit
-    case .resumed: return .resumed
+    case .resumed(let resumed):
+      body.put(resumed.resumeNanoseconds)
+      return .resumed
     case .cancel(let reason):
       body.put(text: reason)
       return .cancel
@@ -155,9 +160,9 @@ extension ControlMessage {
       var digests: [DigestWords] = []
       for _ in 0..<count { digests.append(DigestWords(low: try reader.get(), high: try reader.get())) }
       return .final(Final(guestState: state, digests: digests))
-    case .ready: return .ready
+    case .ready: return .ready(Ready(verifyNanoseconds: try reader.get(), loadNanoseconds: try reader.get()))
     case .commit: return .commit
-    case .resumed: return .resumed
+    case .resumed: return .resumed(Resumed(resumeNanoseconds: try reader.get()))
     case .cancel: return .cancel(reason: try reader.getText())
     case .error: return .error(try reader.getRefusal())
     case .heartbeat: return .heartbeat
@@ -174,7 +179,7 @@ extension ControlMessage.Hello {
     body.put(UInt16(channelCount))
     body.put(UInt16(laneCount))
     body.put(pageByteCount)
-    body.put(features)
+    body.put(features.rawValue)
     body.put(UInt16(codecs.count))
     for codec in codecs { body.put(codec) }
     body.put(historyLog)
@@ -205,8 +210,8 @@ extension ControlMessage.Hello {
     guard pageByteCount == PageGeometry.pageByteCount else {
       throw .badValue(what: "the page size", found: UInt64(pageByteCount))
     }
-    features = try reader.get()
-    guard features == 0 else { throw .unknownFlags(features) }
+    features = SessionFeatures(rawValue: try reader.get())
+    guard features.isSubset(of: .known) else { throw .unknownFlags(features.rawValue) }
     let codecCount = try reader.getCount(atMost: 256, "codecs")
     codecs = try reader.getBytes(codecCount)
     historyLog = try reader.get()

@@ -15,7 +15,7 @@ public import PageModel
 ///   ◀──────────────── ack            every 100 ms, and at each end of iteration
 ///   iterationEnd ─────────────────▶
 ///   final ────────────────────────▶  guest state, digest of every block
-///   ◀──────────────── ready          digests agree
+///   ◀──────────────── ready          digests agree, the guest state is loaded
 ///   commit ───────────────────────▶  from here on the guest is the destination's
 ///   ◀──────────────── resumed
 /// ```
@@ -31,9 +31,9 @@ public enum ControlMessage: Equatable, Sendable {
   case iterationEnd(IterationEnd)
   case ack(Ack)
   case final(Final)
-  case ready
+  case ready(Ready)
   case commit
-  case resumed
+  case resumed(Resumed)
   case cancel(reason: String)
   case error(Refusal)
   /// The source is alive: sent every second when it has nothing else to say. The destination's sign of life is `ack`.
@@ -48,8 +48,8 @@ public enum ControlMessage: Equatable, Sendable {
     public var channelCount: Int
     public var laneCount: Int
     public var pageByteCount: UInt32
-    /// Bits of optional features; a bit that the receiver does not know makes it refuse.
-    public var features: UInt32
+    /// Optional features; a bit that the receiver does not know makes it refuse.
+    public var features: SessionFeatures
     /// Numbers of the codecs that frames may use.
     public var codecs: [UInt8]
     /// How far back a codec with a history may look, per lane, as a base-2 logarithm of bytes; 0 without such a codec.
@@ -63,7 +63,8 @@ public enum ControlMessage: Equatable, Sendable {
 
     public init(
       versions: ClosedRange<UInt16> = WireLimits.versions, session: SessionIdentity, channelCount: Int, laneCount: Int,
-      pageByteCount: UInt32 = 4096, features: UInt32 = 0, codecs: [UInt8], historyLog: UInt8 = 0, software: String,
+      pageByteCount: UInt32 = 4096, features: SessionFeatures = [], codecs: [UInt8], historyLog: UInt8 = 0,
+      software: String,
       blocks: [RAMBlock]
     ) {
       self.versions = versions
@@ -171,6 +172,26 @@ public enum ControlMessage: Equatable, Sendable {
     }
   }
 
+  /// The destination holds everything, and could run the guest. Durations only: clocks of two hosts do not agree.
+  public struct Ready: Equatable, Sendable {
+    /// Nanoseconds of comparing digests, and of taking over the guest state.
+    public var verifyNanoseconds: UInt64
+    public var loadNanoseconds: UInt64
+
+    public init(verifyNanoseconds: UInt64, loadNanoseconds: UInt64) {
+      self.verifyNanoseconds = verifyNanoseconds
+      self.loadNanoseconds = loadNanoseconds
+    }
+  }
+
+  /// The guest runs at the destination.
+  public struct Resumed: Equatable, Sendable {
+    /// Nanoseconds from the arrival of the commit until the guest ran.
+    public var resumeNanoseconds: UInt64
+
+    public init(resumeNanoseconds: UInt64) { self.resumeNanoseconds = resumeNanoseconds }
+  }
+
   /// A block digest as the wire carries it.
   public struct DigestWords: Equatable, Sendable {
     public var low: UInt64
@@ -181,6 +202,19 @@ public enum ControlMessage: Equatable, Sendable {
       self.high = high
     }
   }
+}
+
+/// What a source may make use of, as bits of `hello`.
+public struct SessionFeatures: OptionSet, Sendable {
+  public let rawValue: UInt32
+  public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+  /// Frames may carry deltas against what was sent last.
+  public static let deltas = SessionFeatures(rawValue: 1)
+  /// The guest runs, and its state comes with `final`: the destination must be able to run it.
+  public static let runningGuest = SessionFeatures(rawValue: 2)
+
+  static let known: SessionFeatures = [.deltas, .runningGuest]
 }
 
 /// 128 random bits: a session's name, or the token that a data channel must show.

@@ -14,6 +14,7 @@ public struct FrameBody {
   /// Pages of each class.
   public private(set) var zeroPageCount = 0
   public private(set) var dataPageCount = 0
+  public private(set) var deltaPageCount = 0
 
   /// An empty body with room for the most records that a frame can have.
   public init() { records.reserveCapacity(WireLimits.frameRecordCountMax) }
@@ -22,7 +23,10 @@ public struct FrameBody {
   ///
   /// After this, every page named exists, no page of a record is in two classes, the checksum holds, and the data
   /// part decodes to exactly the data pages. The payload itself is still encoded.
-  public mutating func decode(_ body: RawSpan, header: FrameHeader, blocks: BlockTable) throws(WireError) {
+  /// - Parameter features: what the session has agreed on.
+  public mutating func decode(
+    _ body: RawSpan, header: FrameHeader, blocks: BlockTable, features: SessionFeatures
+  ) throws(WireError) {
     guard body.byteCount == header.bodyByteCount else {
       throw .lengthMismatch(what: "a frame's body", found: body.byteCount, expected: header.bodyByteCount)
     }
@@ -30,6 +34,7 @@ public struct FrameBody {
     records.removeAll(keepingCapacity: true)
     zeroPageCount = 0
     dataPageCount = 0
+    deltaPageCount = 0
     for number in 0..<header.recordCount {
       let start = number * SpanRecord.byteCount
       let record = try SpanRecord(decoding: body.extracting(start..<start + SpanRecord.byteCount), blocks: blocks)
@@ -44,16 +49,21 @@ public struct FrameBody {
     let payload = header.recordCount * SpanRecord.byteCount
     data = payload..<payload + header.dataByteCount
     delta = data.upperBound..<data.upperBound + header.deltaByteCount
-    // Deltas need a cache that both sides agreed on; version 1 sessions have none yet.
-    guard delta.isEmpty else { throw .deltaNotNegotiated }
+    guard features.contains(.deltas) || deltaPageCount == 0 && delta.isEmpty else { throw .deltaNotNegotiated }
+    // The lengths inside are checked when the part is decoded; that it is there at all can be checked here.
+    guard (deltaPageCount == 0) == (header.deltaDecodedByteCount == 0) else {
+      throw .lengthMismatch(
+        what: "a frame's decoded deltas", found: header.deltaDecodedByteCount,
+        expected: deltaPageCount * (DeltaPart.lengthByteCount + 1))
+    }
   }
 
   private mutating func count(_ record: SpanRecord, blocks: BlockTable) throws(WireError) {
     switch record {
     case .span(_, _, let zero, let data, let delta):
-      guard delta == 0 else { throw .deltaNotNegotiated }
       zeroPageCount += zero.nonzeroBitCount
       dataPageCount += data.nonzeroBitCount
+      deltaPageCount += delta.nonzeroBitCount
     case .zeroRun(let block, let index, let count):
       let firstPage = index * PageGeometry.pagesPerSpan
       zeroPageCount += min(count * PageGeometry.pagesPerSpan, blocks.pageCount(block: block) - firstPage)

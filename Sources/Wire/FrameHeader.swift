@@ -127,8 +127,10 @@ public struct FrameHeader: Equatable, Sendable {
     let rawType: UInt8 = bytes.load(Offset.type)
     guard let type = FrameType(rawValue: rawType) else { throw .unknownFrameType(rawType) }
     let flags = FrameFlags(rawValue: bytes.load(Offset.flags))
-    // A history can only begin with a data part that is encoded.
-    guard flags.isSubset(of: .known), flags.contains(.dataEncoded) || !flags.contains(.historyBegins) else {
+    // A history can only begin with a part that is encoded.
+    guard flags.isSubset(of: .known),
+      !flags.isDisjoint(with: [.dataEncoded, .deltaEncoded]) || !flags.contains(.historyBegins)
+    else {
       throw .unknownFlags(UInt32(flags.rawValue))
     }
     self.init(

@@ -113,8 +113,10 @@ import Wire
 
   @Test("A destination that cannot write tells both sides why")
   func diskFull() throws {
-    let harness = try Harness(makeMemory: { (blocks) throws(GuestMemoryError) in
-      FailingMemory(try AnonymousMemory(blocks: blocks, populateAhead: false), failure: .diskFull(path: "x", offset: 7))
+    let harness = try Harness(makeGuest: { (blocks) throws(GuestMemoryError) in
+      StillArrival(
+        FailingMemory(
+          try AnonymousMemory(blocks: blocks, populateAhead: false), failure: .diskFull(path: "x", offset: 7)))
     })
     harness.start()
     let source = try harness.source(try harness.image(Self.bytes)).run()
@@ -125,8 +127,8 @@ import Wire
 
   @Test("Memory that lies is caught by the digest, before the commit")
   func digestMismatch() throws {
-    let harness = try Harness(makeMemory: { (blocks) throws(GuestMemoryError) in
-      FailingMemory(try AnonymousMemory(blocks: blocks, populateAhead: false), failure: nil)
+    let harness = try Harness(makeGuest: { (blocks) throws(GuestMemoryError) in
+      StillArrival(FailingMemory(try AnonymousMemory(blocks: blocks, populateAhead: false), failure: nil))
     })
     harness.start()
     let source = try harness.source(try harness.image(Self.bytes)).run()
@@ -183,6 +185,13 @@ final class FailingMemory: DestinationMemory {
 
   func clear(block: Int, span: Int, pages: PageMask) throws(GuestMemoryError) {
     try inner.clear(block: block, span: span, pages: pages)
+  }
+
+  func apply(
+    _ deltas: RawSpan, places: ArraySlice<Range<Int>>, block: Int, span: Int, pages: PageMask
+  ) throws(GuestMemoryError) {
+    if let failure { throw failure }
+    try inner.apply(deltas, places: places, block: block, span: span, pages: pages)
   }
 
   func digest(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> BlockDigest {

@@ -25,26 +25,28 @@ final class Harness: Sendable {
   init(
     endpoint: Endpoint = .tcp(host: "127.0.0.1", port: 0), expectedBlocks: BlockTable? = nil,
     memoryLimit: UInt64 = .max, historyLimit: UInt64 = 1 << 30, waitLimit: Duration? = .seconds(20),
-    makeMemory: DestinationSession.MemoryMaker? = nil
+    makeGuest: DestinationSession.GuestMaker? = nil, runsGuests: Bool = false
   ) throws {
     listener = try Listener(endpoint: endpoint, options: .init())
     let path = folder.file("copy.raw")
-    let maker: DestinationSession.MemoryMaker
-    if let makeMemory { maker = makeMemory } else { maker = Self.imageMaker(path) }
+    let maker: DestinationSession.GuestMaker
+    if let makeGuest { maker = makeGuest } else { maker = Self.imageMaker(path) }
     destination = DestinationSession(
       listener: listener,
       configuration: .init(
         waitLimit: waitLimit, expectedBlocks: expectedBlocks, memoryLimit: memoryLimit,
         historyLimit: historyLimit,
-        setupTimeout: .milliseconds(1500), silenceLimit: .seconds(2), software: "test"),
+        setupTimeout: .milliseconds(1500), silenceLimit: .seconds(2), runsGuests: runsGuests, software: "test"),
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-      makeMemory: maker)
+      makeGuest: maker)
   }
 
-  private static func imageMaker(_ path: String) -> DestinationSession.MemoryMaker {
+  private static func imageMaker(_ path: String) -> DestinationSession.GuestMaker {
     { (blocks) throws(GuestMemoryError) in
-      try ImageDestination(
-        path: path, map: try MemoryMap(consecutive: blocks.blocks), options: .init(writeMap: blocks.blocks.count > 1))
+      StillArrival(
+        try ImageDestination(
+          path: path, map: try MemoryMap(consecutive: blocks.blocks), options: .init(writeMap: blocks.blocks.count > 1))
+      )
     }
   }
 
@@ -71,7 +73,7 @@ final class Harness: Sendable {
     to endpoint: Endpoint? = nil, deadPeerSeconds: Int = 15
   ) throws -> SourceSession {
     SourceSession(
-      memory: memory,
+      guest: StillGuest(memory),
       configuration: .init(
         endpoint: endpoint ?? listener.endpoint, socketOptions: .init(deadPeerSeconds: deadPeerSeconds),
         connectTimeout: .seconds(5), channelCount: channels, laneCount: lanes,

@@ -152,7 +152,7 @@ import Wire
     let image = try harness.image(bytes)
     let first = try harness.source(image, bandwidth: 3 << 20)
     let thread = HostThread(name: "first") { _ = first.run() }
-    while first.progress.phase != .active { HostClock.sleep(nanoseconds: 5_000_000) }
+    while first.statistics.status != .active { HostClock.sleep(nanoseconds: 5_000_000) }
     let second = try harness.source(image).run()
     #expect(second.failure?.code == FailureCode.refused.rawValue)
     #expect(second.failure?.reason.contains("busy") == true)

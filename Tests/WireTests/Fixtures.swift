@@ -54,16 +54,20 @@ enum Fixture {
   }
 
   /// Decodes header and body, as a receiver does.
-  static func decodeFrame(_ bytes: [UInt8], _ table: BlockTable) throws(WireError) -> FrameBody {
+  static func decodeFrame(
+    _ bytes: [UInt8], _ table: BlockTable, features: SessionFeatures = []
+  ) throws(WireError) -> FrameBody {
     var body = FrameBody()
-    try decodeFrame(bytes, table, into: &body)
+    try decodeFrame(bytes, table, features: features, into: &body)
     return body
   }
 
-  static func decodeFrame(_ bytes: [UInt8], _ table: BlockTable, into body: inout FrameBody) throws(WireError) {
+  static func decodeFrame(
+    _ bytes: [UInt8], _ table: BlockTable, features: SessionFeatures = [], into body: inout FrameBody
+  ) throws(WireError) {
     let header = try decodeHeader(bytes)
     let rest = Array(bytes.dropFirst(FrameHeader.byteCount))
-    unsafe try body.decode(rest.span.bytes, header: header, blocks: table)
+    unsafe try body.decode(rest.span.bytes, header: header, blocks: table, features: features)
   }
 
   /// The header of a frame without records and payload.
@@ -112,7 +116,8 @@ struct MessageGenerator {
         .init(
           guestState: many(0...3000) { $0.word() },
           digests: many(0...1024) { ControlMessage.DigestWords(low: $0.word(), high: $0.word()) })),
-      .ready, .commit, .resumed, .cancel(reason: text(atMost: 1024)), .error(refusal()),
+      .ready(.init(verifyNanoseconds: word(), loadNanoseconds: word())), .commit,
+      .resumed(.init(resumeNanoseconds: word())), .cancel(reason: text(atMost: 1024)), .error(refusal()),
       .heartbeat,
     ]
   }
@@ -122,6 +127,7 @@ struct MessageGenerator {
     return ControlMessage.Hello(
       versions: UInt16.random(in: 0...1, using: &random)...UInt16.random(in: 1...UInt16.max, using: &random),
       session: identity(), channelCount: channels, laneCount: Int.random(in: channels...256, using: &random),
+      features: SessionFeatures(rawValue: UInt32.random(in: 0...3, using: &random)),
       codecs: many(0...256) { $0.word() }, historyLog: [0, 19, 23, 27].randomElement(using: &random) ?? 0,
       software: text(atMost: 1024),
       blocks: many(0...20) {

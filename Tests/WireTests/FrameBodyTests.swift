@@ -122,7 +122,7 @@ struct FrameBodyTests {
     }
   }
 
-  @Test("deltas, which no version 1 session agrees on")
+  @Test("deltas that the session has not agreed on")
   func deltas() throws {
     let table = try Fixture.table()
     let record = Fixture.frame([Fixture.record(0, 0, 0b1)])
@@ -132,6 +132,28 @@ struct FrameBodyTests {
       (header.deltaByteCount, header.deltaDecodedByteCount) = (3, 3)
     }
     #expect(throws: WireError.deltaNotNegotiated) { try Fixture.decodeFrame(payload, table) }
+  }
+
+  @Test("delta pages without a delta part, and a part without pages")
+  func deltaPart() throws {
+    let table = try Fixture.table()
+    let pages = Fixture.frame([Fixture.record(0, 0, 0b11)])
+    #expect(throws: WireError.lengthMismatch(what: "a frame's decoded deltas", found: 0, expected: 6)) {
+      try Fixture.decodeFrame(pages, table, features: .deltas)
+    }
+    let part = Fixture.frame([Fixture.record(0b1)], payload: [1, 2, 3]) { header in
+      (header.dataByteCount, header.dataDecodedByteCount) = (0, 0)
+      (header.deltaByteCount, header.deltaDecodedByteCount) = (3, 3)
+    }
+    #expect(throws: WireError.lengthMismatch(what: "a frame's decoded deltas", found: 3, expected: 0)) {
+      try Fixture.decodeFrame(part, table, features: .deltas)
+    }
+    let whole = Fixture.frame([Fixture.record(0, 0, 0b1)], payload: [1, 0, 9]) { header in
+      (header.dataByteCount, header.dataDecodedByteCount) = (0, 0)
+      (header.deltaByteCount, header.deltaDecodedByteCount) = (3, 3)
+    }
+    let body = try Fixture.decodeFrame(whole, table, features: .deltas)
+    #expect(body.deltaPageCount == 1 && body.delta.count == 3)
   }
 
   @Test("strangers are shown as text if they are text, and as numbers if not")

@@ -37,7 +37,7 @@ enum WireDrivers {
       guard again == header else { return "a header changed by encoding it again" }
       let end = min(bytes.byteCount, FrameHeader.byteCount + header.bodyByteCount)
       var body = FrameBody()
-      try body.decode(bytes.extracting(FrameHeader.byteCount..<end), header: header, blocks: table)
+      try body.decode(bytes.extracting(FrameHeader.byteCount..<end), header: header, blocks: table, features: .deltas)
       return try problem(in: body, of: header, table)
     } catch {
       return error.description.isEmpty ? "an error without a description" : nil
@@ -49,24 +49,32 @@ enum WireDrivers {
   ) throws(WireError) -> String? {
     var zeroPages = 0
     var dataPages = 0
+    var deltaPages = 0
     for record in body.records {
       var copy = [UInt8](repeating: 0xee, count: SpanRecord.byteCount)
       encode(record, into: &copy)
       let again = unsafe try SpanRecord(decoding: copy.span.bytes, blocks: table)
       guard again == record else { return "a record changed by encoding it again" }
       switch record {
-      case .span(let block, let index, let zero, let data, _):
-        guard (zero | data) & ~table.blocks[block].pages(ofSpan: index) == 0 else { return "a page outside its block" }
+      case .span(let block, let index, let zero, let data, let delta):
+        guard (zero | data | delta) & ~table.blocks[block].pages(ofSpan: index) == 0 else {
+          return "a page outside its block"
+        }
         zeroPages += zero.nonzeroBitCount
         dataPages += data.nonzeroBitCount
+        deltaPages += delta.nonzeroBitCount
       case .zeroRun(let block, let index, let count):
         for span in index..<index + count { zeroPages += table.blocks[block].pages(ofSpan: span).nonzeroBitCount }
       }
     }
-    guard zeroPages == body.zeroPageCount, dataPages == body.dataPageCount else { return "pages are counted wrongly" }
+    guard zeroPages == body.zeroPageCount, dataPages == body.dataPageCount, deltaPages == body.deltaPageCount else {
+      return "pages are counted wrongly"
+    }
     guard dataPages * PageGeometry.pageByteCount == header.dataDecodedByteCount else { return "data without pages" }
     guard body.data.lowerBound == header.recordCount * SpanRecord.byteCount,
-      body.data.count == header.dataByteCount, body.delta.isEmpty, body.data.upperBound == header.bodyByteCount
+      body.data.count == header.dataByteCount, body.delta.lowerBound == body.data.upperBound,
+      body.delta.count == header.deltaByteCount,
+      body.delta.upperBound == header.bodyByteCount
     else { return "the payload's parts are not where they should be" }
     return nil
   }

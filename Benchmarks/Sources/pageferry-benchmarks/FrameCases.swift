@@ -132,7 +132,7 @@ private func decodeBody(_ frame: SampleFrame, _ body: inout FrameBody, _ times: 
     let bytes = span.extracting(0..<frame.header.bodyByteCount)
     var seen: UInt64 = 0
     for _ in 0..<times {
-      do throws(WireError) { try body.decode(bytes, header: frame.header, blocks: frame.blocks) } catch {
+      do throws(WireError) { try body.decode(bytes, header: frame.header, blocks: frame.blocks, features: []) } catch {
         fatalError("the sample frame was refused: \(error)")
       }
       seen &+= UInt64(body.zeroPageCount + body.dataPageCount)

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+import GuestMemory
+import PageModel
+import Synchronization
+
+/// One lane's walk over its stripes: takes pending pages, and has them read into frames.
+///
+/// Belongs to the lane's thread.
+final class Lane {
+  private let number: Int
+  private let memory: any SourceMemory
+  private let pending: [SpanMap]
+  private let assignment: LaneAssignment
+  private let assembler: FrameAssembler
+  private let reader: any SpanReader
+  private let counters: LaneCounters
+  /// Of a guest that runs.
+  private let live: Live?
+  private var iteration = Iteration(number: 0, kind: .bulk)
+  /// Pages of the spans that this iteration leaves for last.
+  private var deferredPageCount = 0
+
+  struct Live {
+    let log: any DirtyLog
+    let heat: SpanHeat
+    let reader: LiveReader
+  }
+
+  /// Which spans a walk takes.
+  private enum Pass {
+    /// All of them.
+    case everything
+    /// Those that are not hot.
+    case cool
+    /// Those that are left.
+    case rest
+  }
+
+  init(
+    number: Int, memory: any SourceMemory, pending: [SpanMap], assignment: LaneAssignment, assembler: FrameAssembler,
+    reader: any SpanReader, counters: LaneCounters, live: Live?
+  ) {
+    self.number = number
+    self.memory = memory
+    self.pending = pending
+    self.assignment = assignment
+    self.assembler = assembler
+    self.reader = reader
+    self.counters = counters
+    self.live = live
+  }
+
+  /// Sends the lane's share of an iteration.
+  /// - Returns: false if the pipeline was stopped.
+  func run(_ iteration: Iteration) throws(LaneError) -> Bool {
+    self.iteration = iteration
+    deferredPageCount = 0
+    assembler.begin(iteration: iteration.number)
+    try reader.begin(iteration)
+    guard let live, iteration.kind != .last else {
+      guard try walk(.everything) else { return false }
+      return try assembler.endIteration()
+    }
+    if case .again = iteration.kind { try live.reader.fit(hotPageCount: pendingPageCount) }
+    guard try walk(.cool) else { return false }
+    counters.deferredPages.add(UInt64(deferredPageCount), ordering: .relaxed)
+    if iteration.kind != .again(holdBack: true) {
+      // Now it is known how much is being written: the cache is made to hold it before it is filled.
+      if iteration.kind == .bulk { try live.reader.fit(hotPageCount: deferredPageCount) }
+      guard try walk(.rest) else { return false }
+    }
+    return try assembler.endIteration()
+  }
+
+  /// Pages of the lane that are pending.
+  private var pendingPageCount: Int {
+    var count = 0
+    for block in pending.indices {
+      let map = pending[block]
+      for stripe in assignment.stripes(ofLane: number, block: block, spanCount: map.spanCount) {
+        for span in spans(stripe, map) { count += map.pages(span: span).nonzeroBitCount }
+      }
+    }
+    return count
+  }
+
+  private func spans(_ stripe: Int, _ map: SpanMap) -> Range<Int> {
+    stripe..<min(stripe + PageGeometry.spansPerStripe, map.spanCount)
+  }
+
+  private func walk(_ pass: Pass) throws(LaneError) -> Bool {
+    for block in pending.indices {
+      let map = pending[block]
+      for stripe in assignment.stripes(ofLane: number, block: block, spanCount: map.spanCount) {
+        let spans = spans(stripe, map)
+        guard isWanted(spans, block, pass) else {
+          if pass == .cool { for span in spans { deferredPageCount += map.pages(span: span).nonzeroBitCount } }
+          continue
+        }
+        let written = try rearm(spans, block)
+        let next = stripe + assignment.laneCount * PageGeometry.spansPerStripe
+        if live == nil, next < map.spanCount { memory.prefetch(block: block, span: next) }
+        for span in spans {
+          guard try take(span, block, pass, written: written[span - stripe]) else { return false }
+        }
+      }
+    }
+    return true
+  }
+
+  /// Whether a stripe has pages for this pass.
+  private func isWanted(_ spans: Range<Int>, _ block: Int, _ pass: Pass) -> Bool {
+    for span in spans where pending[block].pages(span: span) != 0 {
+      guard pass == .cool, let live, iteration.kind != .bulk else { return true }
+      if !live.heat.isHot(block: block, span: span) { return true }
+    }
+    return false
+  }
+
+  /// Clears the log of a stripe that is about to be read, as late as possible: what was written between the sync and
+  /// now is read now, and is not dirty afterwards.
+  private func rearm(_ spans: Range<Int>, _ block: Int) throws(LaneError) -> StripeMasks {
+    guard let live, iteration.kind != .last else { return StripeMasks(repeating: 0) }
+    do throws(GuestMemoryError) {
+      let written = try live.log.rearm(block: block, spans: spans)
+      // Kept before anything is decided: the log has forgotten them.
+      for span in spans where written[span - spans.lowerBound] != 0 {
+        pending[block].insert(written[span - spans.lowerBound], span: span)
+      }
+      return written
+    } catch { throw .memory(error) }
+  }
+
+  /// - Parameter written: the pages of the span that were written lately.
+  private func take(_ span: Int, _ block: Int, _ pass: Pass, written: PageMask) throws(LaneError) -> Bool {
+    if pass == .cool, let live {
+      let isHot = iteration.kind == .bulk ? written != 0 : live.heat.isHot(block: block, span: span)
+      if isHot {
+        deferredPageCount += pending[block].pages(span: span).nonzeroBitCount
+        return true
+      }
+    }
+    let wanted = pending[block].take(span: span)
+    guard wanted != 0 else { return true }
+    guard try assembler.prepare() else { return false }
+    try reader.read(block: block, span: span, wanted: wanted, isHot: pass == .rest, into: assembler)
+    return try assembler.closeIfFull()
+  }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+import Lanes
+public import PageCodecs
+
+/// A moment of a migration, running or over: one snapshot for displays, programs and reports, on both sides.
+///
+/// Where QEMU's `query-migrate` (qapi/migration.json, 10.0) has a figure, this has it under the same name and in the
+/// same unit: times in ms, rates in pages/s and Mbit/s (10⁶), sizes in bytes. What QEMU does not have comes after.
+/// Taking one costs some atomic loads per lane.
+public struct MigrationStatistics: Sendable, Codable, Equatable {
+  public var status: Phase
+  public var totalTime: Double
+  public var setupTime: Double
+  /// After the switchover; nil before it and for a guest that does not run.
+  public var downtime: Double?
+  /// What the downtime would be if the guest were paused at the last sync.
+  public var expectedDowntime: Double?
+  public var ram: RAM
+  /// Nil without a delta cache.
+  public var xbzrleCache: DeltaCacheUse?
+
+  /// Beyond QEMU: who, how, and where the time goes.
+  public var peer: String
+  public var pages: Pages
+  public var codecs: [CodecUsage] = []
+  public var lanes: [LaneUse] = []
+  public var iteration: IterationReport?
+  public var downtimeParts: Downtime?
+
+  public struct RAM: Sendable, Codable, Equatable {
+    /// Bytes on all channels.
+    public var transferred: UInt64 = 0
+    /// Bytes of guest memory that are pending, as far as the last sync tells.
+    public var remaining: UInt64 = 0
+    public var total: UInt64 = 0
+    /// Zero pages, and pages sent whole (`normal-bytes` before the codec).
+    public var duplicate: UInt64 = 0
+    public var normal: UInt64 = 0
+    public var normalBytes: UInt64 = 0
+    public var dirtyPagesRate: Double = 0
+    public var mbps: Double = 0
+    public var pagesPerSecond: Double = 0
+    public var dirtySyncCount: Int = 0
+    public var pageSize: Int = 4096
+    /// Bytes before the guest was paused, and while it was.
+    public var precopyBytes: UInt64 = 0
+    public var downtimeBytes: UInt64 = 0
+
+    enum CodingKeys: String, CodingKey {
+      case transferred, remaining, total, duplicate, normal, mbps
+      case normalBytes = "normal-bytes"
+      case dirtyPagesRate = "dirty-pages-rate"
+      case pagesPerSecond = "pages-per-second"
+      case dirtySyncCount = "dirty-sync-count"
+      case pageSize = "page-size"
+      case precopyBytes = "precopy-bytes"
+      case downtimeBytes = "downtime-bytes"
+    }
+  }
+
+  public struct DeltaCacheUse: Sendable, Codable, Equatable {
+    public var cacheSize: Int
+    /// Bytes of deltas on the wire; pages sent as deltas.
+    public var bytes: UInt64
+    public var pages: UInt64
+    public var cacheMiss: UInt64
+    /// Misses per page looked up.
+    public var cacheMissRate: Double
+    /// Bytes of pages per byte of their deltas, before the codec.
+    public var encodingRate: Double
+    public var overflow: UInt64
+    /// Beyond QEMU: pages found, and pages in the cache now.
+    public var hits: UInt64
+    public var cachedPages: Int
+
+    enum CodingKeys: String, CodingKey {
+      case bytes, pages, overflow, hits
+      case cacheSize = "cache-size"
+      case cacheMiss = "cache-miss"
+      case cacheMissRate = "cache-miss-rate"
+      case encodingRate = "encoding-rate"
+      case cachedPages = "cached-pages"
+    }
+  }
+
+  /// What became of pages, in pages. `sent = zero + data + delta`; unchanged ones were dirty and did not travel.
+  public struct Pages: Sendable, Codable, Equatable {
+    public var total: UInt64 = 0
+    public var notRead: UInt64 = 0
+    public var zero: UInt64 = 0
+    public var data: UInt64 = 0
+    public var delta: UInt64 = 0
+    public var unchanged: UInt64 = 0
+    public var deferred: UInt64 = 0
+  }
+
+  /// Where a lane's time went, as shares of the time since the pages began to flow.
+  public struct LaneUse: Sendable, Codable, Equatable {
+    public var reading: Double
+    public var encoding: Double
+    /// Waiting for the link.
+    public var blocked: Double
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case status, downtime, ram, peer, pages, codecs, lanes, iteration
+    case totalTime = "total-time"
+    case setupTime = "setup-time"
+    case expectedDowntime = "expected-downtime"
+    case xbzrleCache = "xbzrle-cache"
+    case downtimeParts = "downtime-parts"
+  }
+
+  /// What the lanes encode with now: `zstd:1`, or several with the lightest first.
+  public var codecsInUse: String { codecs.filter { $0.lanes > 0 }.map { $0.codec }.joined(separator: "/") }
+
+  /// Share of the guest's memory that the bulk stage is through with, 0 to 1.
+  public var bulkFraction: Double {
+    let done = pages.notRead + pages.zero + pages.data + pages.delta
+    return pages.total == 0 ? 0 : Double(min(pages.total, done)) / Double(pages.total)
+  }
+}
+
+extension MigrationStatistics.Pages {
+  init(total: Int, notRead: UInt64, _ sent: SendingStatistics) {
+    self.init(
+      total: UInt64(total), notRead: notRead, zero: sent.zeroPages, data: sent.dataPages, delta: sent.deltaPages,
+      unchanged: sent.unchangedPages, deferred: sent.deferredPages)
+  }
+}
+
+extension MigrationStatistics.DeltaCacheUse {
+  init?(_ sent: SendingStatistics) {
+    guard sent.cacheByteCount > 0 || sent.cacheHits > 0 else { return nil }
+    let looked = sent.cacheHits + sent.cacheMisses
+    self.init(
+      cacheSize: sent.cacheByteCount, bytes: sent.deltaWireBytes, pages: sent.deltaPages, cacheMiss: sent.cacheMisses,
+      cacheMissRate: looked == 0 ? 0 : Double(sent.cacheMisses) / Double(looked),
+      encodingRate: sent.deltaBytes == 0 ? 0 : Double(sent.deltaPages) * 4096 / Double(sent.deltaBytes),
+      overflow: sent.cacheOverflows, hits: sent.cacheHits, cachedPages: sent.cachedPages)
+  }
+}

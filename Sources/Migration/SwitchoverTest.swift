@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Decides after each sync whether the guest is paused now, or another iteration comes first.
+///
+/// Time for what is left is predicted as `fixed + pages × perPage`, with what the iterations before took from their
+/// begin to the destination's acknowledgement: wire, codec, deltas and the peer's own speed are all in it. A pure
+/// model: the session feeds it and does what it says.
+struct SwitchoverTest {
+  /// What comes next.
+  enum Decision: Equatable {
+    case switchOver
+    /// - Parameter holdBack: leave hot spans pending: they would be stale before this iteration is over.
+    case iterate(holdBack: Bool)
+  }
+
+  /// Below this there is nothing to gain from another iteration, in nanoseconds.
+  private static let negligible: UInt64 = 5_000_000
+  /// An iteration that leaves more than this share of the downtime before it has brought too little.
+  private static let worthwhile = 0.7
+  /// Iterations in a row that hold hot spans back. Then everything goes, so that the test is about all that is left
+  /// and a span that is always dirty is not always left out.
+  private static let holdBackMax = 3
+  /// Pages from which on an iteration says something about the time per page.
+  private static let telling = 1024
+
+  /// Longest downtime that the operator accepts, in nanoseconds.
+  private let limit: UInt64
+  /// Nanoseconds of an iteration without pages, and of the switchover around it.
+  private var fixed: UInt64 = 2_000_000
+  private var perPage = 0.0
+  private var last: UInt64?
+  private var heldBack = 0
+  /// What the downtime would be now, in nanoseconds; nil before the first sync.
+  private(set) var expected: UInt64?
+
+  init(limit: UInt64) { self.limit = limit }
+
+  /// Notes an iteration.
+  /// - Parameters:
+  ///   - pages: that were pending and were dealt with, whether they travelled or not.
+  ///   - nanoseconds: from its begin until the destination acknowledged all of it.
+  mutating func note(pages: Int, nanoseconds: UInt64) {
+    guard pages >= Self.telling else {
+      fixed = min(fixed, max(nanoseconds, 100_000))
+      return
+    }
+    perPage = Double(nanoseconds - min(nanoseconds, fixed)) / Double(pages)
+  }
+
+  /// - Parameters:
+  ///   - hot, cool: pages that are pending in hot spans, and in others.
+  ///   - sync: nanoseconds that the sync took: the last one will take as long.
+  mutating func decide(hot: Int, cool: Int, sync: UInt64) -> Decision {
+    let now = time(hot + cool) + sync
+    defer { last = now }
+    expected = now
+    if now <= limit {
+      let isShrinking = last.map { Double(now) < Double($0) * Self.worthwhile } ?? true
+      if now <= Self.negligible + sync || !isShrinking { return .switchOver }
+      heldBack = 0
+      return .iterate(holdBack: false)
+    }
+    let holdBack = hot > 0 && cool > 0 && time(cool) > limit && heldBack < Self.holdBackMax
+    heldBack = holdBack ? heldBack + 1 : 0
+    return .iterate(holdBack: holdBack)
+  }
+
+  private func time(_ pages: Int) -> UInt64 { fixed + UInt64(Double(pages) * perPage) }
+}
