@@ -19,6 +19,8 @@ final class ChannelSender: @unchecked Sendable {
   private let vector = SendVector()
   private var taken: [Int]
   private var sequence: UInt64 = 0
+  /// Nanoseconds that the bandwidth limit has held this channel back. Anyone reads.
+  let pacedNanoseconds = Atomic<UInt64>(0)
 
   /// - Parameter number: from 1, as on the wire.
   init(number: Int, connection: Connection, rings: [FrameRing], frameSpot: ParkingSpot, pacer: Pacer) {
@@ -42,7 +44,8 @@ final class ChannelSender: @unchecked Sendable {
   /// Sends what is ready, in one write. Always the same thread.
   func sendReady(isStopped: @Sendable () -> Bool) throws(LaneError) {
     collect()
-    pacer.wait(byteCount: vector.remainingByteCount, isCancelled: isStopped)
+    let paced = pacer.wait(byteCount: vector.remainingByteCount, isCancelled: isStopped)
+    pacedNanoseconds.add(paced, ordering: .relaxed)
     do throws(TransportError) { try connection.send(vector) } catch {
       throw .transport(channel: number, error)
     }

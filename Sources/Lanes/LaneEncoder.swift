@@ -36,18 +36,22 @@ final class LaneEncoder {
   private var encodingNanoseconds: UInt64 = 0
   private var since: (wall: UInt64, cpu: UInt64) = (0, 0)
   private var busyBefore: Connection.BusyTime?
-  /// The channel that the lane feeds.
+  /// The channel that the lane feeds, and how long its bandwidth limit has held it back, in ns.
   private let connection: Connection
+  private let pacedNanoseconds: @Sendable () -> UInt64
+  private var pacedBefore: UInt64 = 0
   /// Bytes that all channels have sent, and how many lanes are at work.
   private let others: @Sendable () -> (sentByteCount: UInt64, laneCount: Int)
   private var sentBefore: UInt64 = 0
 
   /// - Parameter historyByteCount: what the lane's codecs may look back over.
   init(
-    policy: CodecPolicy, historyByteCount: Int, connection: Connection, counters: LaneCounters,
+    policy: CodecPolicy, historyByteCount: Int, connection: Connection,
+    pacedNanoseconds: @escaping @Sendable () -> UInt64, counters: LaneCounters,
     others: @escaping @Sendable () -> (sentByteCount: UInt64, laneCount: Int)
   ) {
     self.connection = connection
+    self.pacedNanoseconds = pacedNanoseconds
     self.others = others
     choices = policy.choices
     self.historyByteCount = historyByteCount
@@ -67,6 +71,7 @@ final class LaneEncoder {
   func resume() {
     since = (HostClock.now(), HostClock.threadCPU())
     busyBefore = connection.busyTime
+    pacedBefore = pacedNanoseconds()
     sentBefore = others().sentByteCount
   }
 
@@ -199,6 +204,10 @@ final class LaneEncoder {
       limited = busy.receiverLimited - min(busy.receiverLimited, busyBefore.receiverLimited)
     }
     busyBefore = busy
+    // To the lane, a limit is what a slow link is: bytes that could not leave earlier.
+    let paced = pacedNanoseconds()
+    total = min(elapsed, total + paced - min(paced, pacedBefore))
+    pacedBefore = paced
     let (sent, lanes) = others()
     let fair = (sent - min(sent, sentBefore)) / UInt64(max(1, lanes))
     sentBefore = sent

@@ -222,7 +222,10 @@ public final class SendingPipeline: Sendable {
       lane: number, blocks: memory.blocks,
       encoder: LaneEncoder(
         policy: configuration.codec, historyByteCount: configuration.historyByteCount,
-        connection: connections[assignment.channel(ofLane: number)], counters: counters[number],
+        connection: connections[assignment.channel(ofLane: number)],
+        pacedNanoseconds: { [sender = senders[assignment.channel(ofLane: number)]] in
+          sender.pacedNanoseconds.load(ordering: .relaxed)
+        }, counters: counters[number],
         others: { (self.sentByteCount, self.lanesAtWork.load(ordering: .relaxed)) }),
       ring: rings[number], counters: counters[number], isStopped: { self.isStopped },
       sendReady: lanesSend ? sendReady : nil)

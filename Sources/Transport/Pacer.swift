@@ -17,9 +17,10 @@ public final class Pacer: Sendable {
 
   /// Waits until `byteCount` bytes may be sent.
   /// - Parameter isCancelled: looked at at least every 50 ms.
-  public func wait(byteCount: Int, isCancelled: () -> Bool) {
+  /// - Returns: nanoseconds that it took.
+  @discardableResult public func wait(byteCount: Int, isCancelled: () -> Bool) -> UInt64 {
     let rate = bytesPerSecond.load(ordering: .relaxed)
-    guard rate > 0 else { return }
+    guard rate > 0 else { return 0 }
     let duration = UInt64(Double(byteCount) * 1e9 / Double(rate))
     var booked = bookedUntil.load(ordering: .relaxed)
     var start: UInt64
@@ -30,10 +31,12 @@ public final class Pacer: Sendable {
       if exchanged { break }
       booked = found
     }
-    while !isCancelled() {
-      let now = HostClock.now()
-      guard start > now else { return }
+    let began = HostClock.now()
+    var now = began
+    while start > now, !isCancelled() {
       HostClock.sleep(nanoseconds: min(start - now, 50_000_000))
+      now = HostClock.now()
     }
+    return now - began
   }
 }
