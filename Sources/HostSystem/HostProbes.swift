@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CHostSystem
 import Glibc
-public import SystemPackage
 
 /// What this kernel lets this process do, found by trying.
 public enum HostProbes {
@@ -10,15 +9,6 @@ public enum HostProbes {
 
   /// Whether the PAGEMAP_SCAN ioctl works (Linux 6.7).
   public static var pagemapScan: Bool { hs_probe_pagemap_scan() == 0 }
-
-  /// Whether userfaultfd write-protection works without a fault to user space per page (Linux 6.7), or why
-  /// userfaultfd is refused altogether.
-  public static var asynchronousWriteProtect: Result<Bool, Errno> {
-    var features: UInt64 = 0
-    let status = unsafe hs_probe_userfaultfd(&features)
-    guard status == 0 else { return .failure(Errno(rawValue: -status)) }
-    return .success(features & UInt64(1) << 15 != 0)
-  }
 
   /// Bytes that this process may lock, nil for no limit.
   public static var memoryLockLimit: UInt64? {

@@ -43,6 +43,75 @@ int hs_advise_huge_pages(void *base, size_t byte_count);
 // MADV_POPULATE_WRITE (Linux 5.14): faults the range in, writable, without changing its content.
 int hs_populate_write(void *base, size_t byte_count);
 
+// Tracking of writes -------------------------------------------------------------------------------------
+//
+// Ranges are page-aligned addresses of this process; the memory is not touched, but by hs_populate_read. Bitmaps
+// have one word for 64 pages of 4 KiB, bit 0 of the first word is the range's first page; bits are added, never
+// cleared.
+
+// Bits of a userfaultfd's features, from Linux 6.7's headers (older ones lack some).
+#define HS_UFFD_FEATURE_WP 0x1ull // Linux 5.7, of anonymous memory
+#define HS_UFFD_FEATURE_EVENT_REMOVE 0x8ull // Linux 4.11
+#define HS_UFFD_FEATURE_WP_HUGETLBFS_SHMEM 0x1000ull // Linux 5.19, of shared memory
+#define HS_UFFD_FEATURE_WP_UNPOPULATED 0x2000ull // Linux 6.4
+#define HS_UFFD_FEATURE_WP_ASYNC 0x8000ull // Linux 6.7
+
+// How to ask for a userfaultfd: the system call, /dev/userfaultfd, or the system call for faults of user code only,
+// which needs no privilege. With the last, a fault of the kernel itself is not delivered but fails.
+#define HS_UFFD_CALL 0
+#define HS_UFFD_DEVICE 1
+#define HS_UFFD_USER_ONLY 2
+
+// Opens a userfaultfd with `features` switched on, non-blocking; `offered` is what the kernel has. Returns the
+// descriptor. -EPERM: not allowed; -EINVAL: a feature is not there.
+int hs_uffd_open(int access, uint64_t features, uint64_t *offered);
+
+// Registers a range for write-protection. -EINVAL: the kernel cannot, for this kind of memory. Undone by closing.
+int hs_uffd_register(int uffd, uintptr_t start, size_t byte_count);
+
+// Write-protects a range, or ends the protection; that wakes who waits for it, unless told not to. -EAGAIN: memory
+// of this process is being discarded just now.
+#define HS_UFFD_PROTECT 1
+#define HS_UFFD_UNPROTECT 0
+#define HS_UFFD_UNPROTECT_QUIETLY 2
+int hs_uffd_write_protect(int uffd, uintptr_t start, size_t byte_count, int mode);
+
+// Wakes who waits for a fault in a range: the access is tried again.
+int hs_uffd_wake(int uffd, uintptr_t start, size_t byte_count);
+
+// A write to a protected page (byte_count is 0), or a range that is about to be discarded.
+struct hs_uffd_event {
+  uint64_t start, byte_count;
+};
+
+// Takes at most `capacity` (and HS_UFFD_EVENTS_MAX) events; returns how many. -EAGAIN: there is none.
+#define HS_UFFD_EVENTS_MAX 64
+int hs_uffd_read(int uffd, struct hs_uffd_event *events, size_t capacity);
+
+// Sleeps until a descriptor can be read. Returns 1 for the first, 2 for the second, 3 for both, or -EINTR.
+int hs_wait_readable(int first, int second);
+
+// dup3(2): lets `to` stand for what `from` stands for, and closes what it stood for, in one step.
+int hs_replace_descriptor(int from, int to);
+
+// This process's page tables, for the functions below.
+int hs_pagemap_open(void);
+
+// Adds the pages that were written since they were write-protected by an asynchronous userfaultfd (PAGEMAP_SCAN,
+// Linux 6.7); with `rearm`, each is protected again in the same step. Pages that no userfaultfd protects count as
+// written, if there is a page table for them.
+int hs_pagemap_written(int pagemap, uintptr_t start, size_t page_count, int rearm, uint64_t *words);
+
+// Adds the pages that are the kernel's shared page of zeros (PAGEMAP_SCAN).
+int hs_pagemap_zero_frames(int pagemap, uintptr_t start, size_t page_count, uint64_t *words);
+
+// mincore(2): adds the pages that are in memory, be it on their way from one place to another.
+int hs_resident_pages(uintptr_t start, size_t page_count, uint64_t *words);
+
+// MADV_POPULATE_READ (Linux 5.14), or a read of every page: gives each page an entry in the page table. Content is
+// unchanged.
+int hs_populate_read(uintptr_t start, size_t byte_count);
+
 // Files --------------------------------------------------------------------------------------------------
 
 // SEEK_DATA / SEEK_HOLE (lseek(2)): the next data, or hole, at or after `offset`. -ENXIO: no data after it.
@@ -62,12 +131,6 @@ int hs_rename_new(const char *from, const char *to);
 int hs_sync_directory(const char *path);
 
 // Probes -------------------------------------------------------------------------------------------------
-
-// The features that userfaultfd(2) offers this process, as UFFDIO_API reports them; -errno if it is refused.
-int hs_probe_userfaultfd(uint64_t *features);
-// Bits of `features`, from Linux 6.7's headers (older ones lack them).
-#define HS_UFFD_FEATURE_WP_UNPOPULATED (UINT64_C(1) << 13)
-#define HS_UFFD_FEATURE_WP_ASYNC (UINT64_C(1) << 15)
 
 // Whether the PAGEMAP_SCAN ioctl (Linux 6.7) works on this process: 0, or -errno.
 int hs_probe_pagemap_scan(void);
