@@ -9,6 +9,8 @@ import SystemPackage
 /// the range is advised huge, and a background thread can populate it ahead of the pages that arrive.
 public final class AnonymousMemory: DestinationMemory {
   public let blocks: BlockTable
+  /// What the blocks are made of.
+  public let backing: Backing
   private let ranges: [MappedRange]
   private let written: WrittenPages
   private let populator: Populator?
@@ -40,6 +42,7 @@ public final class AnonymousMemory: DestinationMemory {
       ranges.append(range)
     }
     self.blocks = blocks
+    self.backing = backing
     self.ranges = ranges
     written = WrittenPages(blocks)
     populator = populateAhead ? Populator(ranges) : nil

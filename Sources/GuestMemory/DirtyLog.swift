@@ -11,12 +11,15 @@ public import PageModel
 /// A page that was written must not get lost between the two: from its write on, until the first `rearm` of its stripe
 /// that begins after it, the next `sync` or that `rearm` reports it. A log that can only fetch and clear at once
 /// (KVM's without manual protection) clears in `sync`, and its `rearm` reports nothing: the engine keeps what it was
-/// told.
+/// told. A log may report more pages than were written, never fewer.
+///
+/// What exists: ``DirtyTracking`` makes logs for memory of this process, ``BitmapDirtyLog`` is for who has a log of his
+/// own (KVM's).
 public protocol DirtyLog: AnyObject, Sendable {
   /// How it works, for reports: `userfaultfd, asynchronous`.
   var method: String { get }
 
-  /// Begins: every write after the return is noted. The guest runs.
+  /// Begins: every write after the return is noted. The guest runs. May be called again after ``stop()``.
   func start() throws(GuestMemoryError)
 
   /// Adds every page that is dirty to the maps, one per block.
@@ -31,7 +34,8 @@ public protocol DirtyLog: AnyObject, Sendable {
   /// ``start()``; pages written since may be missing.
   func populatedPages(block: Int) -> SpanMap?
 
-  /// Ends; the guest may run on at full speed. May be called when it was never started.
+  /// Ends; the guest may run on at full speed. May be called when it was never started, and twice; no `sync` or
+  /// `rearm` is under way, and none comes before the next ``start()``.
   func stop()
 }
 
