@@ -89,7 +89,7 @@ enum KernelChecks {
       HostProbes.populateWrite
         ? Finding("kernel", "populate ahead", .good, "MADV_POPULATE_WRITE works")
         : Finding("kernel", "populate ahead", .missing, "no MADV_POPULATE_WRITE", advice: "Linux 5.14 or newer"),
-      writeProtect(),
+      dirtyTracking(),
       HostProbes.pagemapScan
         ? Finding("kernel", "PAGEMAP_SCAN", .good, "works: dirty pages are read in one call")
         : Finding("kernel", "PAGEMAP_SCAN", .missing, "not there", advice: "Linux 6.7 or newer"),
@@ -102,15 +102,17 @@ enum KernelChecks {
     ]
   }
 
-  private static func writeProtect() -> Finding {
-    switch HostProbes.asynchronousWriteProtect {
-    case .success(true): Finding("kernel", "userfaultfd", .good, "asynchronous write-protect works")
-    case .success(false):
-      Finding("kernel", "userfaultfd", .missing, "no asynchronous write-protect", advice: "Linux 6.7 or newer")
-    case .failure(let errno):
-      Finding(
-        "kernel", "userfaultfd", .missing, "refused: \(errno)", advice: "sysctl vm.unprivileged_userfaultfd=1, or root")
+  private static func dirtyTracking() -> Finding {
+    let name = "dirty tracking"
+    guard let refusal = DirtyTracking.refusal(of: .asynchronous) else {
+      return Finding("kernel", name, .good, "userfaultfd write-protects asynchronously")
     }
+    guard let worse = DirtyTracking.refusal(of: .synchronous) else {
+      return Finding(
+        "kernel", name, .note, "slow: each first write to a page waits for a thread; \(refusal.missing)",
+        advice: refusal.remedy)
+    }
+    return Finding("kernel", name, .missing, worse.missing, advice: worse.remedy)
   }
 
   private static func lockedMemory() -> Finding {
