@@ -12,6 +12,9 @@ import SystemPackage
 ///
 /// Seen is every write that goes through this mapping: by the guest's threads, by KVM, by the kernel (`read` into guest
 /// memory), by another process with `process_vm_writev`. Not seen: what ``MarkableDirtyLog`` lists.
+///
+/// A huge page stays one until its first write after ``start()``, which splits it; memory that was never touched gets
+/// small pages from then on.
 public final class WriteProtectLog: MarkableDirtyLog {
   public var method: String { "userfaultfd, asynchronous" }
 
@@ -41,6 +44,7 @@ public final class WriteProtectLog: MarkableDirtyLog {
   deinit { stop() }
 
   public func start() throws(GuestMemoryError) {
+    marks.removeAll()
     do throws(Errno) {
       try userfault.open(access: access, features: Self.features)
       for block in 0..<memory.count { try userfault.register(memory.range(block: block)) }
