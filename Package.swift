@@ -95,7 +95,7 @@ let package = Package(
     .testTarget(name: "PageCodecsTests", dependencies: ["PageCodecs", "TestSupport"], swiftSettings: swift),
     .testTarget(
       name: "GuestMemoryTests",
-      dependencies: ["GuestMemory", "PageModel", "PageKernels", "TestSupport"], swiftSettings: swift),
+      dependencies: ["GuestMemory", "PageModel", "PageKernels", "TestSupport", system], swiftSettings: swift),
     .testTarget(
       name: "WireTests", dependencies: ["Wire", "PageModel", "PageKernels", "TestSupport"], swiftSettings: swift),
     .testTarget(
