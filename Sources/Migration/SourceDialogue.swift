@@ -15,6 +15,8 @@ struct SourceDialogue {
   let clock: PhaseClock
   /// What a pipeline's error means here.
   let explain: @Sendable (LaneError) -> MigrationFailure
+  /// Lets a paused guest run on, as soon as it is certain that it is not handed over.
+  let letRun: @Sendable () -> Void
 
   var peer: String { control.peer }
 
@@ -77,7 +79,10 @@ struct SourceDialogue {
     case .message:
       throw MigrationFailure(.protocolViolation, "\(peer) sent a control message out of turn")
     case .controlEnded(let failure): throw failure
-    case .sending(.failed(let error)): throw events.lastWords(explaining: explain(error), peer: peer)
+    case .sending(.failed(let error)):
+      // The reason may take the peer a second; the guest need not wait for it.
+      letRun()
+      throw events.lastWords(explaining: explain(error), peer: peer)
     case .cancel(let reason):
       // Too late once the commit is out: the destination has the guest.
       if clock.phase != .commit { throw MigrationFailure(.cancelled, reason) }

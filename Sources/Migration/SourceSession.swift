@@ -204,7 +204,7 @@ public final class SourceSession: Sendable {
         control: control, vigil: vigil, events: events, clock: clock,
         explain: { [configuration] in
           MigrationFailure($0, with: "\(configuration.endpoint)", memory: MigrationFailure.init(input:))
-        })
+        }, letRun: { _ = self.letGuestRun() })
       // While the destination reserves memory, the log already learns which pages are hot.
       let loggedSince = HostClock.now()
       do throws(GuestMemoryError) { try guest.dirtyLog?.start() } catch { throw MigrationFailure(input: error) }
@@ -285,15 +285,9 @@ public final class SourceSession: Sendable {
     var final = failure
     if clock.phase == .commit {
       final = afterCommit(failure)
-    } else if record.isPaused {
-      // First of all: everything else can wait.
-      do throws(GuestError) {
-        try guest.resume()
-        record.noteRunsAgain()
-      } catch {
-        final = MigrationFailure(
-          .guestFailed, "\(failure.reason); and the guest, which was paused, could not be resumed here: \(error)")
-      }
+    } else if let error = letGuestRun() {
+      final = MigrationFailure(
+        .guestFailed, "\(failure.reason); and the guest, which was paused, could not be resumed here: \(error)")
     }
     if let control, let farewell = final.farewell {
       control.connection.setTimeout(SessionPatience.lastWords)
@@ -307,6 +301,15 @@ public final class SourceSession: Sendable {
     var report = report(clock.phase)
     report.fail(final, phase: clock.phase)
     return report
+  }
+
+  /// Lets a guest run on that is paused and ours: the first thing to do after a failure, everything else can wait.
+  /// - Returns: why it could not.
+  private func letGuestRun() -> GuestError? {
+    guard record.isPaused, clock.phase != .commit else { return nil }
+    do throws(GuestError) { try guest.resume() } catch { return error }
+    record.noteRunsAgain()
+    return nil
   }
 
   /// After the commit the source never runs the guest by itself.
