@@ -58,6 +58,8 @@ let package = Package(
 
     // Floor 2
     .target(name: "Transport", dependencies: ["HostSystem", "CHostSystem", system], swiftSettings: swift),
+    .target(
+      name: "Workload", dependencies: ["PageModel", "PageKernels", "HostSystem", "GuestMemory"], swiftSettings: swift),
 
     // Floor 3
     .target(
