@@ -103,6 +103,10 @@ let package = Package(
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "HostSystem", "TestSupport"], swiftSettings: swift),
     .testTarget(
+      name: "WorkloadTests",
+      dependencies: ["Workload", "GuestMemory", "PageModel", "PageKernels", "PageCodecs", "HostSystem", "TestSupport"],
+      swiftSettings: swift),
+    .testTarget(
       name: "LanesTests",
       dependencies: [
         "Lanes", "Wire", "Transport", "GuestMemory", "PageModel", "PageCodecs", "PageKernels", "HostSystem",
