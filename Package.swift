@@ -77,14 +77,14 @@ let package = Package(
 
     // Floor 5
     .target(
-      name: "PageFerry", dependencies: ["PageModel", "PageCodecs", "GuestMemory", "Transport", "Migration"],
+      name: "PageFerry", dependencies: ["PageModel", "PageCodecs", "GuestMemory", "Transport", "Lanes", "Migration"],
       swiftSettings: swift),
 
     // Floor 6
     .executableTarget(
       name: "PageFerryCLI",
       dependencies: [
-        "PageFerry", "PageKernels", "HostSystem", "PageCodecs", "CNUMA",
+        "PageFerry", "Workload", "GuestMemory", "Lanes", "PageKernels", "HostSystem", "PageCodecs", "CNUMA", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
@@ -115,7 +115,7 @@ let package = Package(
     .testTarget(
       name: "MigrationTests",
       dependencies: [
-        "Migration", "Lanes", "Wire", "Transport", "GuestMemory", "PageModel", "PageCodecs", "PageKernels",
+        "Migration", "Workload", "Lanes", "Wire", "Transport", "GuestMemory", "PageModel", "PageCodecs", "PageKernels",
         "HostSystem", "TestSupport", .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
     .testTarget(

@@ -6,11 +6,15 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 int hs_thread_set_name(const char *name) { return -pthread_setname_np(pthread_self(), name); }
+
+int hs_end_with_parent(void) { return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 ? 0 : -errno; }
 
 int hs_thread_set_cpus(const int *cpus, size_t count) {
   cpu_set_t set;

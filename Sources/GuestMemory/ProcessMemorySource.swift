@@ -6,13 +6,17 @@ public import PageModel
 @safe public final class ProcessMemorySource: SourceMemory, @unchecked Sendable {
   public let blocks: BlockTable
   private let bases: [UnsafeRawPointer]
+  private let owner: AnyObject?
 
   /// Takes blocks that stay mapped as long as this object lives.
-  /// - Parameter bases: where each block begins in this process, page-aligned, one per block.
-  @unsafe public init(blocks: BlockTable, bases: [UnsafeRawPointer]) {
+  /// - Parameters:
+  ///   - bases: where each block begins in this process, page-aligned, one per block.
+  ///   - owner: what keeps them mapped, and is kept.
+  @unsafe public init(blocks: BlockTable, bases: [UnsafeRawPointer], owner: AnyObject? = nil) {
     unsafe precondition(bases.count == blocks.blocks.count, "one base per block")
     self.blocks = blocks
     unsafe self.bases = bases
+    self.owner = owner
   }
 
   public var mapping: ProcessMemorySource? { self }

@@ -12,7 +12,7 @@ import Wire
 
 /// The receiving side of one migration: waits for a source, takes its guest's memory, and makes it its own at commit.
 ///
-/// ``run()`` does everything on the calling thread and its pipelines' threads; ``cancel(_:)`` and ``progress`` may be
+/// ``run()`` does everything on the calling thread and its pipelines' threads; ``cancel(_:)`` and ``statistics`` may be
 /// used from any other.
 public final class DestinationSession: Sendable {
   /// Makes the guest, and the memory for the blocks that a source declares.

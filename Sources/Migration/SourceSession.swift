@@ -11,7 +11,7 @@ import Wire
 
 /// The sending side of one migration, from hello to resumed.
 ///
-/// ``run()`` does everything on the calling thread and its pipelines' threads; ``cancel(_:)`` and ``progress`` may be
+/// ``run()`` does everything on the calling thread and its pipelines' threads; ``cancel(_:)`` and ``statistics`` may be
 /// used from any other.
 public final class SourceSession: Sendable {
   /// What an operator decides.
@@ -66,15 +66,15 @@ public final class SourceSession: Sendable {
   /// How long a peer may take over each answer of the setup.
   private static let answerLimit = Duration.seconds(10)
 
-  private let guest: any Guest
-  private var memory: any SourceMemory { guest.memory }
-  private let configuration: Configuration
-  private let clock = PhaseClock()
-  private let identity = SessionIdentity.random()
+  let guest: any Guest
+  var memory: any SourceMemory { guest.memory }
+  let configuration: Configuration
+  let clock = PhaseClock()
+  let identity = SessionIdentity.random()
   private let events = Mailbox<SessionEvent>()
   private let cancelled = Atomic<Bool>(false)
-  private let record = SourceRecord()
-  private let meter = RateMeter()
+  let record = SourceRecord()
+  let meter = RateMeter()
   private let cacheBudget: CacheBudget
 
   /// - Parameter guest: one that runs must have its memory mapped here.
@@ -171,7 +171,7 @@ public final class SourceSession: Sendable {
   }
 
   /// What a lane may look back over, as a base-2 logarithm: its share of the allowance, but no more than it will send.
-  private var historyLog: UInt8 {
+  var historyLog: UInt8 {
     guard configuration.codec.choices.contains(where: { $0.hasHistory }) else { return 0 }
     let laneBytes = memory.blocks.byteCount / UInt64(configuration.laneCount)
     let share = min(configuration.historyByteCount / UInt64(configuration.laneCount), laneBytes * 2)
@@ -323,85 +323,5 @@ public final class SourceSession: Sendable {
       .outcomeUnknown,
       "the connection was lost after the commit (\(failure.reason)): \(configuration.endpoint) may hold the guest; "
         + "look there before anything else is started\(paused)")
-  }
-}
-
-// MARK: - What is known
-
-extension SourceSession {
-  /// Where the migration stands.
-  public var statistics: MigrationStatistics {
-    let now = record.now
-    let sent = now.pipeline?.statistics ?? SendingStatistics()
-    let seconds = clock.seconds
-    let wire = now.wireBytes
-    let rate = meter.rate(bytes: wire, pages: sent.donePages)
-    let active = max(seconds.active + seconds.switchover, 1e-9) * 1e9
-    var ram = MigrationStatistics.RAM()
-    ram.transferred = wire
-    let done = sent.donePages - min(sent.donePages, now.doneAtSync)
-    ram.remaining =
-      clock.phase == .completed ? 0 : (UInt64(now.pendingPages) - min(UInt64(now.pendingPages), done)) * 4096
-    ram.total = memory.blocks.byteCount
-    ram.duplicate = sent.zeroPages
-    ram.normal = sent.dataPages
-    ram.normalBytes = sent.dataPages * 4096
-    ram.dirtyPagesRate = now.dirtyPagesPerSecond
-    ram.mbps = rate.bytesPerSecond * 8 / 1e6
-    ram.pagesPerSecond = rate.pagesPerSecond
-    ram.dirtySyncCount = now.syncCount
-    ram.precopyBytes = now.wireAtPause > 0 ? now.wireAtPause : wire
-    ram.downtimeBytes = now.wireAtPause > 0 ? wire - now.wireAtPause : 0
-    return MigrationStatistics(
-      status: clock.phase, totalTime: seconds.total * 1000,
-      setupTime: (seconds.setup + seconds.reservation) * 1000, downtime: now.downtime?.milliseconds,
-      expectedDowntime: now.expectedDowntime.map { Double($0) / 1e6 }, ram: ram, xbzrleCache: .init(sent),
-      peer: "\(configuration.endpoint)",
-      pages: .init(total: memory.blocks.pageCount, notRead: now.notReadPages, sent), codecs: sent.codecs,
-      lanes: sent.lanes.map {
-        .init(
-          reading: Double($0.reading) / active, encoding: Double($0.encoding) / active,
-          blocked: Double($0.blocked) / active)
-      }, iteration: now.current ?? now.iterations.last, downtimeParts: now.downtime)
-  }
-
-  private func report(_ outcome: Phase) -> MigrationReport {
-    let now = record.now
-    let sent = now.pipeline?.statistics ?? SendingStatistics()
-    let seconds = clock.seconds
-    let wire = now.wireBytes
-    let found = guest.dirtyLog == nil ? now.pipeline?.digests ?? [] : now.digests
-    let digests = outcome == .completed && configuration.verify ? found : []
-    return MigrationReport(
-      role: .source, outcome: outcome, session: "\(identity)", peer: "\(configuration.endpoint)",
-      blocks: memory.blocks.blocks.enumerated().map { index, block in
-        .init(
-          name: block.name, guestPhysicalBase: block.guestPhysicalBase, byteCount: block.byteCount,
-          digest: digests.isEmpty ? nil : "\(digests[index])")
-      },
-      pages: .init(total: memory.blocks.pageCount, notRead: now.notReadPages, sent),
-      bytes: .init(
-        guest: memory.blocks.byteCount, wire: wire,
-        guestPerSecond: Double(memory.blocks.byteCount) / max(seconds.total, 1e-9),
-        wirePerSecond: Double(wire) / max(seconds.active, 1e-9)),
-      seconds: seconds,
-      codec: .init(configuration.codec, sent),
-      channels: configuration.channelCount, lanes: configuration.laneCount,
-      resources: .current(
-        bufferBytes: now.pipeline?.ringByteCount ?? 0,
-        historyBytes: sent.usesHistory(configuration.codec) ? configuration.laneCount << Int(historyLog) : 0,
-        memoryNanoseconds: sent.snapshotNanoseconds,
-        blockedNanoseconds: sent.blockedNanoseconds),
-      live: guest.dirtyLog.map { log in
-        .init(
-          tracking: log.method, downtime: now.downtime, iterations: now.iterations,
-          deltaCache: .init(sent), guestIs: whereabouts(outcome, now))
-      })
-  }
-
-  /// Where the guest runs, as far as this side knows.
-  private func whereabouts(_ outcome: Phase, _ now: SourceRecord.State) -> MigrationReport.Whereabouts {
-    if outcome == .completed { return .atDestination }
-    return now.pausedAt == nil ? .atSource : .pausedAtSource
   }
 }

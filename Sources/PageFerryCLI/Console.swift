@@ -5,19 +5,20 @@ import Logging
 import Migration
 import Synchronization
 
-/// Standard error, for people: log lines, and one progress line that is rewritten in place on a terminal.
+/// Standard error, for people: log lines, and a line or a screen of progress that is rewritten in place on a terminal.
 final class Console: Sendable {
   static let shared = Console()
 
   /// Whether standard error is a terminal.
   let isTerminal = isatty(STDERR_FILENO) == 1
-  private let progressShown = Mutex(false)
+  /// Lines of progress that stand at the bottom of the terminal.
+  private let progressShown = Mutex(0)
 
   /// Prints a line.
   func print(_ line: String) {
     progressShown.withLock { shown in
-      Self.write((shown ? "\r\u{1b}[K" : "") + line + "\n")
-      shown = false
+      Self.write(Self.erase(shown) + line + "\n")
+      shown = 0
     }
   }
 
@@ -25,21 +26,49 @@ final class Console: Sendable {
   func showProgress(_ line: String) {
     progressShown.withLock { shown in
       Self.write("\r\(line)\u{1b}[K")
-      shown = true
+      shown = max(shown, 1)
     }
+  }
+
+  /// Shows `lines` in place of those shown before; each is cut at the terminal's width.
+  func showScreen(_ lines: [String]) {
+    let width = Self.width
+    progressShown.withLock { shown in
+      Self.write(Self.erase(shown) + lines.map { String($0.prefix(width)) }.joined(separator: "\n"))
+      shown = lines.count
+    }
+  }
+
+  /// What takes `count` lines of progress away, the cursor being in the last.
+  private static func erase(_ count: Int) -> String {
+    switch count {
+    case 0: ""
+    case 1: "\r\u{1b}[K"
+    default: "\r\u{1b}[\(count - 1)A\u{1b}[J"
+    }
+  }
+
+  private static var width: Int {
+    var size = winsize()
+    return unsafe ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 20 ? Int(size.ws_col) - 1 : 100
+  }
+
+  /// Prints a line on standard output at once, for whoever reads along.
+  static func output(_ line: String) {
+    write(line + "\n", to: STDOUT_FILENO)
   }
 
   /// Takes the progress line away.
   func clearProgress() {
     progressShown.withLock { shown in
-      if shown { Self.write("\r\u{1b}[K") }
-      shown = false
+      Self.write(Self.erase(shown))
+      shown = 0
     }
   }
 
-  private static func write(_ text: String) {
+  private static func write(_ text: String, to file: CInt = STDERR_FILENO) {
     let bytes = Array(text.utf8)
-    _ = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    _ = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(file, $0.baseAddress, $0.count) }
   }
 }
 

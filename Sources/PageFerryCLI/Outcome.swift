@@ -26,7 +26,14 @@ enum Outcome {
     } else if report.failure == nil {
       print(ReportTable.text(report))
     }
-    if let failure = report.failure { throw exit(code: failure.code, reason: failure.reason, phase: report.outcome) }
+    if report.failure != nil { throw exit(report) }
+  }
+
+  /// What a report that is not of a completed migration ends with: one line, and its exit code.
+  static func exit(_ report: MigrationReport) -> ExitCode {
+    exit(
+      code: report.failure?.code ?? FailureCode.internal.rawValue, reason: report.failure?.reason ?? "",
+      phase: report.outcome)
   }
 
   /// A failure before there was a session: one line, and its exit code.
@@ -41,7 +48,8 @@ enum Outcome {
     return ExitCode(CInt(code))
   }
 
-  private static func onTermination(_ cancel: @escaping @Sendable (String) -> Void) {
+  /// Has SIGINT, SIGTERM and SIGHUP cancel the migration; the second one ends the process.
+  static func onTermination(_ cancel: @escaping @Sendable (String) -> Void) {
     SignalWatcher.start { number in
       let first = signalNumber.exchange(number, ordering: .relaxed) == 0
       // Whoever asks twice does not want to wait.

@@ -70,11 +70,7 @@ struct ReceiveCommand: ParsableCommand {
     do throws(TransportError) { listener = try Listener(endpoint: listen, options: common.socketOptions) } catch {
       throw Outcome.exit(MigrationFailure(listening: error))
     }
-    guard listener.isLocal || insecure else {
-      throw ValidationError(
-        "\(listener.endpoint) can be reached from other hosts, and nothing is encrypted or authenticated yet: "
-          + "listen on 127.0.0.1 behind a tunnel, or say --insecure on a network that you trust.")
-    }
+    try Self.refuseToListenAbroad(listener, insecure: insecure)
     let session = DestinationSession(
       listener: listener,
       configuration: .init(
@@ -99,7 +95,16 @@ struct ReceiveCommand: ParsableCommand {
     .init(replaceExisting: replace, synchronize: sync, writeMap: writeMap)
   }
 
-  private static func anonymousMemory(
+  static func refuseToListenAbroad(_ listener: Listener, insecure: Bool) throws {
+    guard listener.isLocal || insecure else {
+      throw ValidationError(
+        "\(listener.endpoint) can be reached from other hosts, and nothing is encrypted or authenticated yet: "
+          + "listen on 127.0.0.1 behind a tunnel, or say --insecure on a network that you trust.")
+    }
+  }
+
+  /// Guest memory, unless the host has not as much to give.
+  static func anonymousMemory(
     _ blocks: BlockTable, populate: Bool
   ) throws(GuestMemoryError) -> AnonymousMemory {
     if let available = HostMemory.availableByteCount, blocks.byteCount > available {

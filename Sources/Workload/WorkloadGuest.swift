@@ -61,7 +61,7 @@ public final class WorkloadGuest: Guest {
     // SAFETY: the blocks are mapped as long as `image` keeps the memory, and this guest keeps the image.
     source = unsafe ProcessMemorySource(
       blocks: memory.blocks,
-      bases: memory.blocks.blocks.indices.map { unsafe UnsafeRawPointer(memory.base(block: $0)) })
+      bases: memory.blocks.blocks.indices.map { unsafe UnsafeRawPointer(memory.base(block: $0)) }, owner: memory)
     phase = Mutex(crew == nil ? .created : .paused)
     initial = records
     self.crew = Mutex(crew)

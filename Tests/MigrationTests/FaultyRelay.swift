@@ -16,6 +16,10 @@ final class FaultyRelay: Sendable {
     case flip(connection: Int, at: Int)
     /// Every connection is cut when the destination has sent `count` messages of this control type.
     case cutAfterReply(type: UInt16)
+    /// Every connection is cut when the source sends a control message of this type, which does not arrive.
+    case cutAt(type: UInt16)
+    /// Nothing is passed on any more from the source's first control message of this type on.
+    case stallAt(type: UInt16)
     /// Nothing is passed on any more once connection `connection` has carried `bytes`; connections stay open.
     case stall(connection: Int, afterBytes: Int)
   }
@@ -62,13 +66,20 @@ final class FaultyRelay: Sendable {
     var carried = 0
     while var chunk = try? next(from, isFrame: connection > 0 && carried > 0) {
       let end = carried + chunk.count
+      let isControl = connection == 0 || carried == 0
       switch fault {
       case .cut(connection, let limit) where end > limit:
         try? to.send(Array(chunk.prefix(max(0, limit - carried))))
         cutAll()
         return
+      case .cutAt(let type) where isControl && UInt16(chunk[4]) == type:
+        cutAll()
+        return
       case .stall(connection, let limit) where end > limit:
-        while !stopped.load(ordering: .relaxed) { HostClock.sleep(nanoseconds: 10_000_000) }
+        stall()
+        return
+      case .stallAt(let type) where isControl && UInt16(chunk[4]) == type:
+        stall()
         return
       case .flip(connection, let at) where (carried..<end).contains(at): chunk[at - carried] ^= 1
       default: break
@@ -89,13 +100,17 @@ final class FaultyRelay: Sendable {
   /// Destination to source: whole control messages on the control connection.
   private func answer(_ from: Connection, _ to: Connection, connection: Int) {
     while let message = try? next(from, isFrame: false) {
-      if case .cutAfterReply(let type) = fault, connection == 0, UInt16(message[4]) == type {
+      if case .cutAfterReply(let type) = fault, UInt16(message[4]) == type {
         cutAll()
         return
       }
       guard (try? to.send(message)) != nil else { break }
     }
     to.finishSending()
+  }
+
+  private func stall() {
+    while !stopped.load(ordering: .relaxed) { HostClock.sleep(nanoseconds: 10_000_000) }
   }
 
   private func cutAll() { connections.withLock { all in for connection in all { connection.shutDown() } } }

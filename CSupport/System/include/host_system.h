@@ -28,6 +28,9 @@ int hs_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
 // Wakes at most `count` waiters of `word`; returns how many.
 int hs_futex_wake(const uint32_t *word, int count);
 
+// PR_SET_PDEATHSIG: SIGTERM for this process when the thread that started it ends.
+int hs_end_with_parent(void);
+
 // Memory -------------------------------------------------------------------------------------------------
 
 // Anonymous private pages, page-aligned, not yet touched; NULL on failure (errno says why).

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+import FoundationEssentials
+import HostSystem
+import PageFerry
+import Synchronization
+import Workload
+
+/// Shows a demo while it runs: one screen, redrawn, on a terminal; a line every two seconds elsewhere; an object a
+/// second with `--json`.
+final class DemoScreen: Sendable {
+  typealias Reading = @Sendable () -> (MigrationStatistics, WorkloadStatistics)
+
+  private let title: String
+  private let downtimeLimit: Double
+  private let json: Bool
+  private let read: Reading
+  private let console = Console.shared
+  private let stopped = Atomic<Bool>(false)
+  private let stopSpot = ParkingSpot()
+  private let thread = Mutex<HostThread?>(nil)
+
+  /// - Parameter downtimeLimit: in ms.
+  init(title: String, downtimeLimit: Double, json: Bool, reading read: @escaping Reading) {
+    self.title = title
+    self.downtimeLimit = downtimeLimit
+    self.json = json
+    self.read = read
+  }
+
+  func start() {
+    thread.withLock { $0 = HostThread(name: "pf-display") { [self] in run() } }
+  }
+
+  func stop() {
+    stopped.store(true, ordering: .relaxed)
+    stopSpot.wake()
+    let running = thread.withLock { thread -> HostThread? in
+      defer { thread = nil }
+      return thread
+    }
+    running?.join()
+    console.clearProgress()
+  }
+
+  private func run() {
+    let interval: Int64 = json ? 1_000_000_000 : console.isTerminal ? 200_000_000 : 2_000_000_000
+    while !stopSpot.wait(nanoseconds: interval, until: { stopped.load(ordering: .relaxed) }) {
+      let (now, guest) = read()
+      if json {
+        Console.output(Self.line(now))
+      } else if console.isTerminal {
+        console.showScreen(lines(now, guest))
+      } else {
+        console.print(ProgressDisplay.line(now) + "  dirty \(Self.rate(now.ram.dirtyPagesRate))")
+      }
+    }
+  }
+
+  private static func line(_ now: MigrationStatistics) -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return (try? encoder.encode(now)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+  }
+
+  // MARK: The screen
+
+  private func lines(_ now: MigrationStatistics, _ guest: WorkloadStatistics) -> [String] {
+    let pages = now.pages
+    var rows: [(String, String)] = [
+      ("", title),
+      ("phase", "\(now.status.rawValue)\(iteration(now))   \(Decimal.fixed(now.totalTime / 1000, digits: 1)) s"),
+      ("memory", bar(now.bulkFraction)),
+      (
+        "wire",
+        "\(ByteCount.format(now.ram.mbps * 1e6 / 8))/s, \(ByteCount.format(now.ram.transferred)) so far, "
+          + "\(ByteCount.format(now.ram.remaining)) of memory to go"
+      ),
+      (
+        "guest",
+        "writes \(Self.rate(guest.pagesPerSecond)), \(Self.rate(now.ram.dirtyPagesRate)) seen by the last sync"
+      ),
+      ("pages", "zero \(pages.zero)  data \(pages.data)  delta \(pages.delta)"),
+      ("", "unchanged \(pages.unchanged)  deferred \(pages.deferred)  not read \(pages.notRead)"),
+    ]
+    if let use = now.xbzrleCache {
+      rows.append(
+        (
+          "deltas",
+          "cache \(ByteCount.format(UInt64(use.cacheSize))), hits \(Decimal.fixed((1 - use.cacheMissRate) * 100, digits: 1)) %, "
+            + "\(ByteCount.format(use.bytes)) for \(use.pages) pages, \(use.overflow) too long"
+        ))
+    }
+    rows.append(("codec", now.codecsInUse.isEmpty ? "–" : now.codecsInUse))
+    rows.append(("lanes", now.lanes.map(Self.share).joined(separator: "   ")))
+    rows.append(
+      (
+        "downtime",
+        now.expectedDowntime.map {
+          "\(Decimal.fixed($0, digits: 1)) ms expected, \(Decimal.fixed(downtimeLimit, digits: 0)) ms allowed"
+        } ?? "not known yet, \(Decimal.fixed(downtimeLimit, digits: 0)) ms allowed"
+      ))
+    return rows.map { name, value in
+      name.isEmpty && value == title ? value : name + String(repeating: " ", count: 10 - name.count) + value
+    }
+  }
+
+  private func iteration(_ now: MigrationStatistics) -> String {
+    guard let iteration = now.iteration else { return "" }
+    return ", iteration \(iteration.iteration) (\(iteration.pendingPages) pages)"
+  }
+
+  private func bar(_ fraction: Double) -> String {
+    let width = 40
+    let filled = Int(fraction * Double(width))
+    return "[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: width - filled))] "
+      + "\(Int(fraction * 100)) %"
+  }
+
+  private static func rate(_ pagesPerSecond: Double) -> String {
+    "\(Int(pagesPerSecond)) pages/s (\(Decimal.fixed(pagesPerSecond * 4096 / 1e6, digits: 0)) MB/s)"
+  }
+
+  /// `reading 12 % encoding 60 % waiting 20 %`
+  private static func share(_ use: MigrationStatistics.LaneUse) -> String {
+    func percent(_ share: Double) -> String { "\(Int((min(1, share) * 100).rounded())) %" }
+    return "reading \(percent(use.reading)) encoding \(percent(use.encoding)) waiting \(percent(use.blocked))"
+  }
+}

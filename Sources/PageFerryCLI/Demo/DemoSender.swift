@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import FoundationEssentials
+import GuestMemory
+import HostSystem
+import PageFerry
+import Synchronization
+import SystemPackage
+import Workload
+
+/// The demo's source: a guest that runs here, and moves to another process.
+struct DemoSender {
+  let plan: WorkloadPlan
+  let guest: GuestOptions
+  let move: MoveOptions
+  let settle: Double
+  /// A demo that listens elsewhere; nil: one that is started here.
+  let receiver: Endpoint?
+  let options: CommonOptions
+
+  func run() throws {
+    let running = try makeGuest()
+    let child: ChildProcess? = receiver == nil ? try startReceiver() : nil
+    defer {
+      child?.terminate()
+      _ = child?.wait()
+    }
+    let address: Endpoint
+    if let receiver { address = receiver } else { address = try self.address(of: child) }
+    let session = SourceSession(
+      guest: running,
+      configuration: .init(
+        endpoint: address, socketOptions: options.socketOptions, channelCount: move.channels,
+        laneCount: move.laneCount, codec: try CodecPolicy(parsing: move.codec),
+        bandwidthLimit: move.link?.bytesPerSecond ?? 0, deltaCache: move.deltaCache,
+        downtimeLimit: .milliseconds(move.downtimeLimit), switchoverLimit: .seconds(move.switchoverLimit),
+        verify: move.verify, software: PageFerry.software))
+    Outcome.onTermination { session.cancel($0) }
+    let screen = DemoScreen(
+      title: "\(ByteCount.format(guest.memory.bytes)) guest, \(plan)", downtimeLimit: Double(move.downtimeLimit),
+      json: options.json, reading: { (session.statistics, running.statistics) })
+    if !options.quiet || options.json { screen.start() }
+    let report = session.run()
+    screen.stop()
+    guard report.failure == nil else {
+      if options.json { Console.output(try DemoEnd(report: report, proof: nil).line()) }
+      throw Outcome.exit(report)
+    }
+    if !options.json { print(ReportTable.text(report)) }
+    let proof = try child.map { try awaitProof($0) }
+    if options.json {
+      Console.output(try DemoEnd(report: report, proof: proof).line())
+    } else {
+      print("\n" + DemoStory.tell(report, plan: plan, proof: proof))
+    }
+    if let proof, !proof.isSound { throw ExitCode(CInt(FailureCode.digestMismatch.rawValue)) }
+  }
+
+  private func makeGuest() throws -> WorkloadGuest {
+    do throws(GuestMemoryError) {
+      let blocks: BlockTable
+      do throws(BlockTableError) {
+        blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: guest.memory.bytes)])
+      } catch { throw GuestMemoryError.badBlocks(error) }
+      let memory = try ReceiveCommand.anonymousMemory(blocks, populate: false)
+      let log = try DirtyTracking.log(for: memory, kind: guest.tracking)
+      let made = try? WorkloadGuest(plan, memory: memory, dirtyLog: log)
+      guard let made else { throw GuestMemoryError.blocksDiffer(reason: "the workload does not fit the guest") }
+      if !options.quiet, !options.json {
+        Console.shared.print("pageferry: filling \(ByteCount.format(guest.memory.bytes)) of guest memory (\(plan.mix))")
+      }
+      made.fill()
+      made.start()
+      return made
+    } catch { throw Outcome.exit(MigrationFailure(input: error)) }
+  }
+
+  // MARK: The other process
+
+  private func startReceiver() throws -> ChildProcess {
+    do throws(Errno) {
+      return try ChildProcess(
+        program: "/proc/self/exe",
+        arguments: [
+          "demo", "--listen", "127.0.0.1:0", "--under-parent", "--settle", "\(settle)", "--dead-peer",
+          "\(options.deadPeer)",
+        ])
+    } catch {
+      throw Outcome.exit(MigrationFailure(.internal, "the demo's receiver could not be started: \(error)"))
+    }
+  }
+
+  private func address(of child: ChildProcess?) throws -> Endpoint {
+    guard let line = child?.nextLine(), let text = DemoNews(line: line)?.listening,
+      let address = try? Endpoint(parsing: text)
+    else { throw Outcome.exit(MigrationFailure(.peerAbsent, "the demo's receiver ended before it listened")) }
+    return address
+  }
+
+  private func awaitProof(_ child: ChildProcess) throws -> DemoProof {
+    if !options.quiet, !options.json {
+      Console.shared.print(
+        "pageferry: the guest runs in the other process; it is compared in \(Decimal.fixed(settle, digits: 1)) s")
+    }
+    while let line = child.nextLine() {
+      if let proof = DemoNews(line: line)?.proof { return proof }
+    }
+    throw Outcome.exit(MigrationFailure(.outcomeUnknown, "the demo's receiver ended before it had compared the guest"))
+  }
+}
+
+/// The last object that `--json` prints.
+struct DemoEnd: Codable {
+  var report: MigrationReport
+  var proof: DemoProof?
+
+  func line() throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(self), as: UTF8.self)
+  }
+}
