@@ -23,8 +23,11 @@ public final class CacheBudget: Sendable {
     }
   }
 
-  /// Share of guest memory that `automatic` begins with, and the most that it takes.
-  static let automaticShares = 0.01...0.25
+  /// Share of guest memory that `automatic` begins with, and the most that it takes. The beginning is for pages that are
+  /// sent before it is known which are hot: some are, and a copy saves sending them whole once more.
+  static let automaticShares = 0.05...0.25
+  /// The beginning is not more than this, however large the guest.
+  static let automaticFirstByteCount = 256 << 20
   /// Room beyond the hot set: pages do not spread evenly over the sets of a cache.
   private static let headroom = 1.25
 
@@ -59,7 +62,8 @@ public final class CacheBudget: Sendable {
   func byteCount(hotPageCount: Int, lanePageCount: Int, last: Int) -> Int {
     let allowed = allowed.load(ordering: .relaxed)
     guard allowed < 0 else { return allowed / laneCount }
-    let first = Int(Double(guestByteCount) * Self.automaticShares.lowerBound) / laneCount
+    let share = Int(Double(guestByteCount) * Self.automaticShares.lowerBound)
+    let first = min(share, Self.automaticFirstByteCount) / laneCount
     let needed = Int(Double(hotPageCount * DeltaCache.pageByteCount) * Self.headroom)
     let wanted = min(max(first, needed), -allowed / laneCount, lanePageCount * DeltaCache.pageByteCount)
     // It grows in steps, and never shrinks by itself.

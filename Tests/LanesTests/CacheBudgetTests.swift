@@ -25,14 +25,14 @@ struct CacheBudgetTests {
     #expect(share(.percent(400)) == 512 << 20)
   }
 
-  @Test("A measured one begins with a hundredth, grows with the hot set, stops at a quarter, and does not shrink")
+  @Test("A measured one begins with a twentieth, grows with the hot set, stops at a quarter, and does not shrink")
   func automatic() {
     let budget = Self.budget(.automatic)
     func next(_ hot: Int, _ last: Int) -> Int {
       budget.byteCount(hotPageCount: hot, lanePageCount: 1 << 17, last: last)
     }
     let first = next(0, 0)
-    #expect(first == Int(Double(Self.guest) / 100) / 2)
+    #expect(first == Int(Double(Self.guest) * 0.05) / 2)
     let grown = next(16_384, first)
     #expect(grown >= 16_384 * DeltaCache.pageByteCount)
     #expect(next(100, grown) == grown)
