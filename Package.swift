@@ -119,7 +119,8 @@ let package = Package(
         "HostSystem", "TestSupport", .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
     .testTarget(
-      name: "CommandTests", dependencies: ["PageFerryCLI", "PageFerry", "TestSupport"], swiftSettings: swift),
+      name: "CommandTests", dependencies: ["PageFerryCLI", "PageFerry", "GuestMemory", "TestSupport"],
+      swiftSettings: swift),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -27,7 +27,15 @@ public import SystemPackage
     var words: [UnsafeMutablePointer<CChar>?] = unsafe ([program] + arguments).map { unsafe strdup($0) } + [nil]
     defer { unsafe words.forEach { unsafe free($0) } }
     var identifier = pid_t()
-    let failure = unsafe posix_spawn(&identifier, program, &actions, nil, &words, environ)
+    // Signals that we wait for on a thread of our own are blocked here; the child is to hear them.
+    var attributes = posix_spawnattr_t()
+    unsafe posix_spawnattr_init(&attributes)
+    defer { unsafe posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    unsafe sigemptyset(&none)
+    unsafe posix_spawnattr_setsigmask(&attributes, &none)
+    unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+    let failure = unsafe posix_spawn(&identifier, program, &actions, &attributes, &words, environ)
     try? pipe.writeEnd.close()
     guard failure == 0 else {
       try? pipe.readEnd.close()
@@ -65,6 +73,12 @@ public import SystemPackage
     let code = raw & 0x7f == 0 ? (raw >> 8) & 0xff : 128 + (raw & 0x7f)
     status = code
     return code
+  }
+
+  /// Has the calling process ignore Ctrl-C and a terminal that goes away.
+  public static func ignoreInterrupts() {
+    _ = signal(SIGINT, SIG_IGN)
+    _ = signal(SIGHUP, SIG_IGN)
   }
 
   /// Has the calling process end when its parent does: for a child that is of no use alone.

@@ -7,7 +7,7 @@ public import SystemPackage
 /// Allocated once, outside any hot path. Pages come into being at first touch, on the NUMA node of the thread
 /// that touches them first: allocate anywhere, touch where it will be used.
 @safe public struct PageBuffer: ~Copyable, @unchecked Sendable {
-  private let base: UnsafeMutableRawPointer
+  @usableFromInline let base: UnsafeMutableRawPointer
   /// Usable bytes.
   public let byteCount: Int
 
@@ -29,7 +29,7 @@ public import SystemPackage
   }
 
   /// Calls `body` with the bytes of `range`, for reading.
-  public func withBytes<Result, Failure: Error>(
+  @inlinable public func withBytes<Result, Failure: Error>(
     _ range: Range<Int>, _ body: (RawSpan) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "range leaves the buffer")
@@ -38,7 +38,7 @@ public import SystemPackage
   }
 
   /// Calls `body` with the bytes of `range`, for writing.
-  public mutating func withMutableBytes<Result, Failure: Error>(
+  @inlinable public mutating func withMutableBytes<Result, Failure: Error>(
     _ range: Range<Int>, _ body: (inout MutableRawSpan) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "range leaves the buffer")

@@ -15,10 +15,6 @@ final class FrameAssembler {
   /// A frame is closed once it has more bytes than this, deltas included: the next span might not fit.
   private static let closeAboveByteCount =
     (FrameRing.payloadPageCount - PageGeometry.pagesPerSpan) * PageGeometry.pageByteCount
-  /// Most deltas in one frame.
-  private static let deltaCountMax = WireLimits.frameRecordCountMax * PageGeometry.pagesPerSpan
-  /// Where deltas begin in their buffer: their lengths go in front.
-  private static let deltaOffset = deltaCountMax * DeltaPart.lengthByteCount
   /// Bytes of a delta part that a codec would not make much of.
   private static let deltaByteCountToEncode = 256
 
@@ -32,10 +28,7 @@ final class FrameAssembler {
   private let sendReady: (() throws(LaneError) -> Void)?
   /// Pages on their way to the codec; unused without one.
   private var staging: PageBuffer
-  /// Room for the lengths of deltas, and the deltas. Touched only as far as it is used.
-  private var deltas: PageBuffer
-  private var deltaLengths: [UInt16] = []
-  private var deltaByteCount = 0
+  private var deltas: DeltaStaging
   private var records: [SpanRecord] = []
   private var pageCount = 0
   private var holdsSlot = false
@@ -49,16 +42,11 @@ final class FrameAssembler {
   ) throws(LaneError) {
     let stagingPages = encoder.needsStaging ? FrameRing.payloadPageCount : 1
     let buffer: PageBuffer
-    let room: PageBuffer
     do throws(Errno) { buffer = try PageBuffer(byteCount: stagingPages * PageGeometry.pageByteCount) } catch {
       throw .noBuffers(error)
     }
-    do throws(Errno) {
-      room = try PageBuffer(
-        byteCount: Self.deltaOffset + (FrameRing.payloadPageCount + 1) * PageGeometry.pageByteCount)
-    } catch { throw .noBuffers(error) }
+    do throws(Errno) { deltas = try DeltaStaging() } catch { throw .noBuffers(error) }
     staging = buffer
-    deltas = room
     self.encoder = encoder
     self.lane = lane
     self.blocks = blocks
@@ -67,7 +55,6 @@ final class FrameAssembler {
     self.isStopped = isStopped
     self.sendReady = sendReady
     records.reserveCapacity(WireLimits.frameRecordCountMax)
-    deltaLengths.reserveCapacity(Self.deltaCountMax)
   }
 
   func begin(iteration: UInt32) {
@@ -84,10 +71,7 @@ final class FrameAssembler {
     return true
   }
 
-  private var isEmpty: Bool { records.isEmpty && pageCount == 0 && deltaLengths.isEmpty }
-
-  /// The longest delta that is worth having in this frame: where a codec halves what it gets, a page is worth less.
-  var deltaCapacity: Int { encoder.isRaw ? DeltaPart.deltaByteCountMax : PageGeometry.pageByteCount / 2 }
+  private var isEmpty: Bool { records.isEmpty && pageCount == 0 && deltas.count == 0 }
 
   /// Calls `body` with room for `count` pages, behind those that the frame has.
   func withRoom<Result, Failure: Error>(
@@ -100,18 +84,14 @@ final class FrameAssembler {
     }
   }
 
-  /// Calls `body` with room for a delta of ``deltaCapacity`` bytes and a kernel's scratch; what it says is added.
-  func addDelta(_ body: (inout MutableRawSpan) -> Delta.Result) -> Delta.Result {
-    let offset = Self.deltaOffset + deltaByteCount
-    let result = deltas.withMutableBytes(offset..<offset + deltaCapacity + Delta.scratchByteCount) { body(&$0) }
-    if case .delta(let byteCount) = result {
-      deltaLengths.append(UInt16(byteCount))
-      deltaByteCount += byteCount
-    }
-    return result
+  /// Calls `body` with where deltas go, once per span: what it adds belongs to the span's record.
+  func withDeltas<Result>(_ body: (inout DeltaStaging) -> Result) -> Result {
+    // Where a codec halves what it gets, a page is worth less.
+    deltas.capacity = encoder.isRaw ? DeltaPart.deltaByteCountMax : PageGeometry.pageByteCount / 2
+    return body(&deltas)
   }
 
-  /// Adds the record of a span whose pages have been put where ``withRoom(pages:_:)`` and ``addDelta(_:)`` said.
+  /// Adds the record of a span whose pages have been put where ``withRoom(pages:_:)`` and ``withDeltas(_:)`` said.
   /// - Parameter data: the pages that were put there, packed in ascending order.
   func note(block: Int, span: Int, zero: PageMask, data: PageMask, delta: PageMask) {
     pageCount += data.nonzeroBitCount
@@ -123,12 +103,10 @@ final class FrameAssembler {
   func closeIfFull() throws(LaneError) -> Bool {
     // A span may add two records: one for pages read, one for pages compared.
     let isFull =
-      pageCount * PageGeometry.pageByteCount + deltaPartByteCount > Self.closeAboveByteCount
+      pageCount * PageGeometry.pageByteCount + deltas.byteCount > Self.closeAboveByteCount
       || records.count > WireLimits.frameRecordCountMax - 2
     return isFull ? try close() : true
   }
-
-  private var deltaPartByteCount: Int { deltaLengths.count * DeltaPart.lengthByteCount + deltaByteCount }
 
   /// Adds the record of a span; a run of all-zero spans grows in place.
   private func add(block: Int, span: Int, zero: PageMask, data: PageMask, delta: PageMask) {
@@ -184,7 +162,7 @@ final class FrameAssembler {
     let header = FrameHeader(
       type: .pages, codec: (delta.tag ?? data.tag)?.rawValue ?? 0, flags: data.flags.union(delta.flags),
       iteration: iteration, recordCount: records.count, dataByteCount: data.byteCount, deltaByteCount: delta.byteCount,
-      dataDecodedByteCount: decoded, deltaDecodedByteCount: deltaPartByteCount, lane: UInt16(lane), bodyChecksum: 0)
+      dataDecodedByteCount: decoded, deltaDecodedByteCount: deltas.byteCount, lane: UInt16(lane), bodyChecksum: 0)
     let sent = try publish(header)
     if header.deltaByteCount == 0 {
       encoder.finish(
@@ -200,11 +178,8 @@ final class FrameAssembler {
 
   /// Puts the delta part into the slot, behind the data part.
   private func encodeDeltas(after data: LaneEncoder.Encoded) -> LaneEncoder.Encoded {
-    guard !deltaLengths.isEmpty else { return LaneEncoder.Encoded(byteCount: 0) }
-    let lengths = deltaLengths.count * DeltaPart.lengthByteCount
-    let start = Self.deltaOffset - lengths
-    deltas.withMutableBytes(start..<Self.deltaOffset) { DeltaPart.encode(lengths: deltaLengths, into: &$0) }
-    let encoded = deltas.withBytes(start..<Self.deltaOffset + deltaByteCount) { part in
+    guard deltas.count > 0 else { return LaneEncoder.Encoded(byteCount: 0) }
+    let encoded = deltas.withPart { part in
       ring.withSlot { slot in
         var room = slot._mutatingExtracting(FrameRing.payloadOffset + data.byteCount..<FrameRing.slotByteCount)
         let worthwhile = !encoder.isRaw && part.byteCount >= Self.deltaByteCountToEncode
@@ -214,8 +189,8 @@ final class FrameAssembler {
         return LaneEncoder.Encoded(byteCount: part.byteCount)
       }
     }
-    counters.deltaPages.add(UInt64(deltaLengths.count), ordering: .relaxed)
-    counters.deltaBytes.add(UInt64(lengths + deltaByteCount), ordering: .relaxed)
+    counters.deltaPages.add(UInt64(deltas.count), ordering: .relaxed)
+    counters.deltaBytes.add(UInt64(deltas.byteCount), ordering: .relaxed)
     counters.deltaWireBytes.add(UInt64(encoded.byteCount), ordering: .relaxed)
     return encoded
   }
@@ -262,8 +237,7 @@ final class FrameAssembler {
     counters.dataPages.add(UInt64(pageCount), ordering: .relaxed)
     counters.frames.add(1, ordering: .relaxed)
     records.removeAll(keepingCapacity: true)
-    deltaLengths.removeAll(keepingCapacity: true)
-    deltaByteCount = 0
+    deltas.removeAll()
     pageCount = 0
     holdsSlot = false
     guard let sendReady else { return (0, 0) }

@@ -1,229 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 import GuestMemory
-import HostSystem
-import PageKernels
 import PageModel
-import Synchronization
-import SystemPackage
 
-/// Reads the memory of a guest that runs: what is in the delta cache is compared with it, the rest is copied and
-/// compared with the hash of what was sent last.
-///
-/// What this remembers of a page (a copy or a hash) describes exactly the bytes that were sent for it last: both are
-/// taken from the snapshot, never from guest memory a second time.
+/// Reads the memory of a guest that runs: the lane's face of ``LivePages``.
 final class LiveReader: SpanReader {
-  private let memory: ProcessMemorySource
-  private let assignment: LaneAssignment
-  private let counters: LaneCounters
-  private let budget: CacheBudget
-  private let seed: UInt64
-  private let pageCount: Int
-  private var sent: SentHashes
-  private var cache: DeltaCache?
-  /// What the cache was last told to take.
-  private var cacheByteCount = 0
-  private var iteration = Iteration(number: 0, kind: .bulk)
+  // A value in one place: one check of exclusive access per span, none per page.
+  private var pages: LivePages
 
   init(
     lane: Int, memory: ProcessMemorySource, assignment: LaneAssignment, counters: LaneCounters, budget: CacheBudget,
     seed: UInt64
   ) throws(LaneError) {
-    self.memory = memory
-    self.assignment = assignment
-    self.counters = counters
-    self.budget = budget
-    self.seed = seed
-    pageCount = assignment.pageCount(ofLane: lane)
-    do throws(Errno) { sent = try SentHashes(pageCount: pageCount) } catch { throw .noBuffers(error) }
+    pages = try LivePages(
+      lane: lane, memory: memory, assignment: assignment, counters: counters, budget: budget, seed: seed)
   }
 
-  func begin(_ iteration: Iteration) throws(LaneError) {
-    self.iteration = iteration
-    if iteration.kind != .last { try fit(hotPageCount: 0) }
-  }
+  func begin(_ iteration: Iteration) throws(LaneError) { try pages.begin(iteration) }
 
   /// Makes the cache as large as it may be, or, if its size is to be measured, as the hot set needs.
-  func fit(hotPageCount: Int) throws(LaneError) {
-    let wanted = budget.byteCount(hotPageCount: hotPageCount, lanePageCount: pageCount, last: cacheByteCount)
-    guard wanted != cacheByteCount else { return }
-    cacheByteCount = wanted
-    do throws(Errno) {
-      if let old = cache.take() {
-        cache = try old.resized(to: wanted, iteration: iteration.number) { page, copy in
-          sent[page] = SentHashes.kept(PageHash.page(copy, seed: seed))
-        }
-      } else {
-        cache = try DeltaCache(byteCount: wanted)
-      }
-    } catch { throw .noBuffers(error) }
-    counters.cachedPages.store(cache?.count ?? 0, ordering: .relaxed)
-    counters.cacheByteCount.store(cache?.byteCount ?? 0, ordering: .relaxed)
-  }
+  func fit(hotPageCount: Int) throws(LaneError) { try pages.fit(hotPageCount: hotPageCount) }
 
   func read(
     block: Int, span: Int, wanted: PageMask, isHot: Bool, into frame: FrameAssembler
   ) throws(LaneError) {
-    let started = HostClock.now()
-    let first = assignment.pageNumber(block: block, span: span)
-    let cached = pagesInCache(first, wanted)
-    let isAgain = iteration.number > 1
-    if cached != 0 { compare(cached, block: block, span: span, first: first, frame) }
-    let rest = wanted & ~cached
-    if rest != 0 {
-      if isAgain { counters.cacheMisses.add(UInt64(rest.nonzeroBitCount), ordering: .relaxed) }
-      copy(rest, block: block, span: span, first: first, isHot: isHot || isAgain, frame)
-    }
-    counters.snapshotNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
-  }
-
-  private func pagesInCache(_ first: Int, _ wanted: PageMask) -> PageMask {
-    guard cache != nil else { return 0 }
-    var found: PageMask = 0
-    var rest = wanted
-    while rest != 0 {
-      let page = rest.trailingZeroBitCount
-      if cache?.slot(of: first + page) != nil { found |= 1 << PageMask(page) }
-      rest &= rest &- 1
-    }
-    return found
-  }
-
-  // MARK: Pages whose last copy is here
-
-  /// Sends what changed in pages that are in the cache. A page that changed too much goes whole, from the cache: that
-  /// is the copy which was compared.
-  private func compare(_ pages: PageMask, block: Int, span: Int, first: Int, _ frame: FrameAssembler) {
-    var (delta, zero, data) = (PageMask(0), PageMask(0), PageMask(0))
-    memory.withBytes(block: block, span: span) { bytes in
-      var rest = pages
-      while rest != 0 {
-        let page = rest.trailingZeroBitCount
-        rest &= rest &- 1
-        let now = bytes.extracting(page * PageGeometry.pageByteCount..<(page + 1) * PageGeometry.pageByteCount)
-        switch update(first + page, to: now, frame) {
-        case .unchanged: break
-        case .delta: delta |= 1 << PageMask(page)
-        case .overflow:
-          if putFromCache(first + page, behind: data.nonzeroBitCount, frame) {
-            data |= 1 << PageMask(page)
-          } else {
-            zero |= 1 << PageMask(page)
-          }
-        }
-      }
-    }
-    counters.cacheHits.add(UInt64(pages.nonzeroBitCount), ordering: .relaxed)
-    counters.cacheOverflows.add(UInt64((data | zero).nonzeroBitCount), ordering: .relaxed)
-    counters.unchangedPages.add(UInt64((pages & ~(delta | zero | data)).nonzeroBitCount), ordering: .relaxed)
-    counters.zeroPages.add(UInt64(zero.nonzeroBitCount), ordering: .relaxed)
-    frame.note(block: block, span: span, zero: zero, data: data, delta: delta)
-  }
-
-  private func update(_ page: Int, to now: RawSpan, _ frame: FrameAssembler) -> Delta.Result {
-    guard let slot = cache?.slot(of: page) else { return .unchanged }
-    cache?.use(slot, iteration: iteration.number)
-    let capacity = frame.deltaCapacity
-    return cache?.withPage(slot) { copy in
-      frame.addDelta { Delta.update(cached: &copy, to: now, into: &$0, capacity: capacity) }
-    } ?? .unchanged
-  }
-
-  /// Puts the cached copy of a page into the frame.
-  /// - Parameter count: pages of this span that are in front of it.
-  /// - Returns: false if the page is zero: then nothing was put.
-  private func putFromCache(_ page: Int, behind count: Int, _ frame: FrameAssembler) -> Bool {
-    guard let slot = cache?.slot(of: page) else { return false }
-    return cache?.withPage(slot) { copy in
-      let copy = copy.bytes
-      if ZeroScan.isZero(page: copy) { return false }
-      frame.withRoom(pages: count + 1) { room in
-        var place = room._mutatingExtracting(count * PageGeometry.pageByteCount..<room.byteCount)
-        place.copyBytes(of: copy)
-      }
-      return true
-    } ?? false
-  }
-
-  // MARK: Pages of which only a hash is known, or nothing
-
-  /// Copies pages, and sends those that are not what was sent last.
-  private func copy(
-    _ pages: PageMask, block: Int, span: Int, first: Int, isHot: Bool, _ frame: FrameAssembler
-  ) {
-    let (zero, data) = frame.withRoom(pages: pages.nonzeroBitCount) { room -> (PageMask, PageMask) in
-      var hashes = InlineArray<64, UInt64>(repeating: 0)
-      let result = memory.withBytes(block: block, span: span) { bytes in
-        var found = hashes.mutableSpan
-        return Snapshot.take(span: bytes, wanted: pages, into: &room, hashes: &found, seed: seed)
-      }
-      let zero = newlyZero(result.zeroMask, first)
-      let data = keepChanged(of: pages & ~result.zeroMask, first, hashes, in: &room)
-      if iteration.kind != .last { remember(data, first, isHot: isHot, room.bytes) }
-      return (zero, data)
-    }
-    counters.zeroPages.add(UInt64(zero.nonzeroBitCount), ordering: .relaxed)
-    counters.unchangedPages.add(UInt64((pages & ~(zero | data)).nonzeroBitCount), ordering: .relaxed)
-    frame.note(block: block, span: span, zero: zero, data: data, delta: 0)
-  }
-
-  /// Those of the zero pages that were not sent as zero last.
-  private func newlyZero(_ pages: PageMask, _ first: Int) -> PageMask {
-    var changed: PageMask = 0
-    var rest = pages
-    while rest != 0 {
-      let page = rest.trailingZeroBitCount
-      rest &= rest &- 1
-      guard sent[first + page] != SentHashes.zero else { continue }
-      sent[first + page] = SentHashes.zero
-      changed |= 1 << PageMask(page)
-    }
-    return changed
-  }
-
-  /// Drops the copied pages that were sent like this before, and notes the hashes of the others.
-  /// - Parameters:
-  ///   - hashes: of the copies, in their order.
-  ///   - room: the copies of `pages`, packed; afterwards those of the result.
-  private func keepChanged(
-    of pages: PageMask, _ first: Int, _ hashes: borrowing InlineArray<64, UInt64>, in room: inout MutableRawSpan
-  ) -> PageMask {
-    var changed: PageMask = 0
-    var keep: PageMask = 0
-    var rest = pages
-    var index = 0
-    while rest != 0 {
-      let page = rest.trailingZeroBitCount
-      rest &= rest &- 1
-      let hash = SentHashes.kept(hashes[index])
-      if sent[first + page] != hash {
-        sent[first + page] = hash
-        changed |= 1 << PageMask(page)
-        keep |= 1 << PageMask(index)
-      }
-      index += 1
-    }
-    if changed != pages { Snapshot.keep(keep, ofFirst: index, in: &room) }
-    return changed
-  }
-
-  /// Takes copies of pages into the cache, where there is room for them.
-  private func remember(_ pages: PageMask, _ first: Int, isHot: Bool, _ copies: RawSpan) {
-    guard cache != nil else { return }
-    var rest = pages
-    var offset = 0
-    while rest != 0 {
-      let page = first + rest.trailingZeroBitCount
-      rest &= rest &- 1
-      let copy = copies.extracting(offset..<offset + PageGeometry.pageByteCount)
-      offset += PageGeometry.pageByteCount
-      guard let vacancy = cache?.vacancy(for: page, iteration: iteration.number, isHot: isHot) else { continue }
-      cache?.withPage(vacancy.slot) { place in
-        // What goes is known by its hash from now on.
-        if let evicted = vacancy.evicted { sent[evicted] = SentHashes.kept(PageHash.page(place.bytes, seed: seed)) }
-        place.copyBytes(of: copy)
-      }
-      cache?.occupy(vacancy, page: page, iteration: iteration.number, isHot: isHot)
-    }
-    counters.cachedPages.store(cache?.count ?? 0, ordering: .relaxed)
+    pages.read(block: block, span: span, wanted: wanted, isHot: isHot, into: frame)
   }
 }

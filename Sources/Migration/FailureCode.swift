@@ -47,7 +47,7 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
     case .outputRefused: "the output exists, is busy, or may not be created"
     case .diskFull: "the destination's disk is full"
     case .outputFailed: "the output cannot be written (an I/O error)"
-    case .memoryUnavailable: "the destination cannot reserve the guest's memory"
+    case .memoryUnavailable: "the guest's memory cannot be reserved on this host"
     case .cannotListen: "the receiver cannot listen (port in use, bad address)"
     case .peerAbsent: "no receiver answered within --connect-timeout, or no sender came within --wait"
     case .peerLost: "the peer vanished before the commit"

@@ -42,6 +42,7 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
       case .notAnImage, .notPageMultiple: .inputNotAnImage
       case .badMap, .badBlocks, .mapPastEnd: .badMemoryMap
       case .changedWhileRead: .inputChanged
+      case .cannotReserve: .memoryUnavailable
       case .trackingUnavailable, .trackingFailed: .trackingUnavailable
       default: .inputUnreadable
       }

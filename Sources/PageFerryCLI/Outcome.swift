@@ -48,6 +48,9 @@ enum Outcome {
     return ExitCode(CInt(code))
   }
 
+  /// Ends the process at once, when a signal came before there was anything to cancel.
+  static func leave() { _exit(128 + signalNumber.load(ordering: .relaxed)) }
+
   /// Has SIGINT, SIGTERM and SIGHUP cancel the migration; the second one ends the process.
   static func onTermination(_ cancel: @escaping @Sendable (String) -> Void) {
     SignalWatcher.start { number in

@@ -29,7 +29,9 @@ struct ReportTable {
       ("pages", "\(report.pages.total) of 4 KiB"),
       ("  zero", share(report.pages.zero)),
       ("  data", share(report.pages.data)),
-      (isSource ? "  not read" : "  not sent", "\(share(report.pages.notRead))  holes, known to be zero"),
+    ] + changes + [
+      (isSource ? "  not read" : "  not sent", "\(share(report.pages.notRead))  holes, known to be zero")
+    ] + live + [
       ("wire", wire),
       ("codec", codec),
     ] + uses + [
@@ -38,6 +40,46 @@ struct ReportTable {
       ("threads", threads),
       ("process", process),
     ] + digests
+  }
+
+  /// Pages that only a guest that runs has.
+  private var changes: [(name: String, value: String)] {
+    guard report.live != nil || report.pages.delta > 0 else { return [] }
+    let deltas = [(name: "  delta", value: share(report.pages.delta))]
+    guard isSource else { return deltas }
+    return deltas + [("  unchanged", "\(share(report.pages.unchanged))  written, and as they were")]
+  }
+
+  private var live: [(name: String, value: String)] {
+    guard let live = report.live else { return [] }
+    var rows = [
+      (name: "tracking", value: live.tracking),
+      (name: "iterations", value: live.iterations.suffix(8).map(Self.iteration).joined(separator: ", ")),
+    ]
+    if let use = live.deltaCache {
+      let rate = Decimal.fixed((1 - use.cacheMissRate) * 100, digits: 1)
+      let overflow = use.overflow > 0 ? ", \(use.overflow) too long" : ""
+      rows.append(
+        (
+          "deltas",
+          "\(ByteCount.format(use.bytes)) on the wire, cache \(ByteCount.format(UInt64(use.cacheSize))), hits \(rate) %\(overflow)"
+        ))
+    }
+    if let downtime = live.downtime { rows.append(("downtime", Self.downtime(downtime))) }
+    return rows
+  }
+
+  /// `262144 pages in 3.1 s`
+  private static func iteration(_ iteration: IterationReport) -> String {
+    "\(iteration.donePages) pages in \(seconds(iteration.seconds))"
+  }
+
+  private static func downtime(_ downtime: Downtime) -> String {
+    func ms(_ value: Double) -> String { Decimal.fixed(value, digits: 1) }
+    let verify = downtime.verify > 0.1 ? ", verify \(ms(downtime.verify))" : ""
+    return "\(ms(downtime.milliseconds)) ms: pause \(ms(downtime.pause)), sync \(ms(downtime.sync)), "
+      + "transfer \(ms(downtime.transfer)) (\(downtime.pages) pages, state \(ms(downtime.state))\(verify)), "
+      + "commit \(ms(downtime.commit)), resume \(ms(downtime.resume))"
   }
 
   private var wire: String {
@@ -102,7 +144,8 @@ struct ReportTable {
   }
 
   private func share(_ pages: UInt64) -> String {
-    guard report.pages.total > 0 else { return "\(pages)" }
+    // A page of a guest that runs may go more than once.
+    guard report.pages.total > 0, pages <= report.pages.total else { return "\(pages)" }
     return "\(pages) (\(Decimal.fixed(Double(pages) * 100 / Double(report.pages.total), digits: 1)) %)"
   }
 

@@ -38,7 +38,7 @@ enum Command {
     }
 
     /// The port that a receiver says it listens on.
-    func port() throws -> Int {
+    func port(after words: String = "waiting for a sender") throws -> Int {
       while true {
         let chunk = error.fileHandleForReading.availableData
         try #require(!chunk.isEmpty, "the receiver ended: \(errorText.withLock { $0 })")
@@ -46,7 +46,7 @@ enum Command {
           text += String(decoding: chunk, as: UTF8.self)
           return text
         }
-        guard let line = text.split(separator: "\n").first(where: { $0.contains("waiting for a sender") }) else {
+        guard let line = text.split(separator: "\n").first(where: { $0.contains(words) }) else {
           continue
         }
         return try #require(Int(line.split(separator: ":").last ?? ""))

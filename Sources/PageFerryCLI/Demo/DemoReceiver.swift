@@ -60,7 +60,11 @@ struct DemoReceiver {
   let options: CommonOptions
 
   func run() throws {
-    if underParent { ChildProcess.endWithParent() }
+    if underParent {
+      // Ctrl-C reaches both: the sender decides.
+      ChildProcess.endWithParent()
+      ChildProcess.ignoreInterrupts()
+    }
     let logger = ConsoleLogHandler.logger(quiet: options.quiet || underParent)
     let listener: Listener
     do throws(TransportError) { listener = try Listener(endpoint: endpoint, options: options.socketOptions) } catch {
@@ -81,14 +85,16 @@ struct DemoReceiver {
       })
     if underParent { try tell(DemoNews(listening: "\(listener.endpoint)")) }
     logger.info("waiting for a demo's guest on \(listener.endpoint)")
-    Outcome.onTermination { session.cancel($0) }
+    if !underParent { Outcome.onTermination { session.cancel($0) } }
     let display = ProgressDisplay(reading: { session.statistics })
     if !options.quiet, !underParent { display.start() }
     let report = session.run()
     display.stop()
     guard report.failure == nil, let guest = arrival.withLock({ $0 })?.guest else {
-      if underParent { try tell(DemoNews(failure: report.failure)) }
-      throw Outcome.exit(report)
+      guard underParent else { throw Outcome.exit(report) }
+      // The sender says what went wrong: once is enough.
+      try tell(DemoNews(failure: report.failure))
+      throw ExitCode(CInt(report.failure?.code ?? FailureCode.internal.rawValue))
     }
     logger.info("the guest runs here; it is compared in \(Decimal.fixed(settle, digits: 1)) s")
     let proof = try prove(guest)

@@ -77,17 +77,21 @@ final class DemoScreen: Sendable {
       ),
       (
         "guest",
-        "writes \(Self.rate(guest.pagesPerSecond)), \(Self.rate(now.ram.dirtyPagesRate)) seen by the last sync"
+        "writes \(Self.rate(guest.pagesPerSecond))"
+          + (now.ram.dirtySyncCount > 0 ? ", the last sync saw \(Self.rate(now.ram.dirtyPagesRate))" : "")
       ),
       ("pages", "zero \(pages.zero)  data \(pages.data)  delta \(pages.delta)"),
       ("", "unchanged \(pages.unchanged)  deferred \(pages.deferred)  not read \(pages.notRead)"),
     ]
     if let use = now.xbzrleCache {
+      let size = ByteCount.format(UInt64(use.cacheSize))
       rows.append(
         (
           "deltas",
-          "cache \(ByteCount.format(UInt64(use.cacheSize))), hits \(Decimal.fixed((1 - use.cacheMissRate) * 100, digits: 1)) %, "
-            + "\(ByteCount.format(use.bytes)) for \(use.pages) pages, \(use.overflow) too long"
+          use.hits + use.cacheMiss == 0
+            ? "cache \(size)"
+            : "cache \(size), hits \(Decimal.fixed((1 - use.cacheMissRate) * 100, digits: 1)) %, "
+              + "\(ByteCount.format(use.bytes)) for \(use.pages) pages, \(use.overflow) too long"
         ))
     }
     rows.append(("codec", now.codecsInUse.isEmpty ? "–" : now.codecsInUse))

@@ -19,6 +19,9 @@ struct DemoSender {
   let options: CommonOptions
 
   func run() throws {
+    // Before the guest's threads: they would take the signals.
+    let migration = Mutex<SourceSession?>(nil)
+    Outcome.onTermination { reason in migration.withLock { $0 }?.cancel(reason) ?? Outcome.leave() }
     let running = try makeGuest()
     let child: ChildProcess? = receiver == nil ? try startReceiver() : nil
     defer {
@@ -35,7 +38,7 @@ struct DemoSender {
         bandwidthLimit: move.link?.bytesPerSecond ?? 0, deltaCache: move.deltaCache,
         downtimeLimit: .milliseconds(move.downtimeLimit), switchoverLimit: .seconds(move.switchoverLimit),
         verify: move.verify, software: PageFerry.software))
-    Outcome.onTermination { session.cancel($0) }
+    migration.withLock { $0 = session }
     let screen = DemoScreen(
       title: "\(ByteCount.format(guest.memory.bytes)) guest, \(plan)", downtimeLimit: Double(move.downtimeLimit),
       json: options.json, reading: { (session.statistics, running.statistics) })
