@@ -6,8 +6,8 @@ import PageModel
 import Synchronization
 import SystemPackage
 
-/// A lane's pages of a guest that runs, and what is remembered of them: what is in the delta cache is compared with it, the rest is copied and
-/// compared with the hash of what was sent last.
+/// A lane's pages of a guest that runs, and what is remembered of them: what is in the delta cache is compared with its
+/// copy there, the rest is copied and compared with the hash of what was sent last.
 ///
 /// What this remembers of a page (a copy or a hash) describes exactly the bytes that were sent for it last: both are
 /// taken from the snapshot, never from guest memory a second time.
