@@ -36,11 +36,14 @@ int hs_socket_set_buffers(int fd, int send_bytes, int receive_bytes) {
   return result == 0 && receive_bytes != 0 ? set_int(fd, SOL_SOCKET, SO_RCVBUF, receive_bytes) : result;
 }
 
-int hs_socket_set_timeout(int fd, int64_t timeout_ns) {
-  struct timeval limit = {timeout_ns / 1000000000, timeout_ns % 1000000000 / 1000};
-  if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0)
-    return -errno;
-  return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0 ? 0 : -errno;
+static int set_timeout(int fd, int option, int64_t limit_ns) {
+  struct timeval limit = {limit_ns / 1000000000, limit_ns % 1000000000 / 1000};
+  return setsockopt(fd, SOL_SOCKET, option, &limit, sizeof limit) == 0 ? 0 : -errno;
+}
+
+int hs_socket_set_timeouts(int fd, int64_t receive_ns, int64_t send_ns) {
+  int result = set_timeout(fd, SO_RCVTIMEO, receive_ns);
+  return result != 0 ? result : set_timeout(fd, SO_SNDTIMEO, send_ns);
 }
 
 ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count) {

@@ -14,7 +14,11 @@
 
 int hs_thread_set_name(const char *name) { return -pthread_setname_np(pthread_self(), name); }
 
-int hs_end_with_parent(void) { return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 ? 0 : -errno; }
+int hs_end_with_parent(pid_t parent) {
+  if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
+    return -errno;
+  return getppid() == parent ? 0 : -ESRCH;
+}
 
 int hs_thread_set_cpus(const int *cpus, size_t count) {
   cpu_set_t set;

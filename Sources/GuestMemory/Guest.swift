@@ -49,6 +49,7 @@ public protocol IncomingGuest: AnyObject, Sendable {
   func loadState(_ state: [UInt8]) throws(GuestError)
 
   /// Lets the guest run. Called once, at the commit; nothing that could wait happens before it.
+  /// - Throws: only if nothing of the guest has run: its memory is dropped then, and the source keeps the guest paused.
   func resume() throws(GuestError)
 }
 

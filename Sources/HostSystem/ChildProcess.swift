@@ -82,5 +82,6 @@ public import SystemPackage
   }
 
   /// Has the calling process end when its parent does: for a child that is of no use alone.
-  public static func endWithParent() { _ = hs_end_with_parent() }
+  /// - Returns: false if the parent has ended already.
+  public static func endWithParent(_ parent: Int32) -> Bool { hs_end_with_parent(parent) != -ESRCH }
 }

@@ -48,6 +48,8 @@ final class ChannelReceiver {
   private var places: [Range<Int>] = []
   private var records = FrameBody()
   private var nextSequence: UInt64 = 0
+  /// The last iteration that each lane has ended.
+  private var markedIterations: [UInt32]
 
   /// - Parameter number: from 1, as on the wire.
   init(
@@ -79,6 +81,7 @@ final class ChannelReceiver {
     self.historyTags = historyTags
     self.session = session
     self.number = number
+    markedIterations = Array(repeating: 0, count: session.laneCount)
     self.connection = connection
     self.memory = memory
     blocks = memory.blocks
@@ -87,7 +90,7 @@ final class ChannelReceiver {
 
   /// Receives and applies frames until `isStopped`.
   /// - Parameter onMark: called with lane and iteration for each end-of-iteration frame.
-  func run(isStopped: () -> Bool, onMark: (Int, UInt32) -> Void) throws(LaneError) {
+  func run(isStopped: () -> Bool, isClosed: () -> Bool, onMark: (Int, UInt32) -> Void) throws(LaneError) {
     while !isStopped() {
       let header = try receiveHeader()
       do throws(TransportError) {
@@ -100,11 +103,25 @@ final class ChannelReceiver {
           try records.decode(bytes, header: header, blocks: blocks, features: session.features)
         }
       } catch { throw .wire(channel: number, error) }
+      if isClosed() { throw .wire(channel: number, .frameAfterLast) }
+      try checkIteration(header)
       if header.type == .pages { try apply(header) }
       nextSequence += 1
       counters.appliedFrames.store(nextSequence, ordering: .relaxed)
       if header.type == .endOfIteration { onMark(Int(header.lane), header.iteration) }
     }
+  }
+
+  /// A lane's frames belong to the iteration after its last mark: what was counted stays as it was.
+  private func checkIteration(_ header: FrameHeader) throws(LaneError) {
+    guard session.owns(lane: Int(header.lane), channel: number) else {
+      throw .laneElsewhere(channel: number, lane: Int(header.lane))
+    }
+    let expected = markedIterations[Int(header.lane)] &+ 1
+    guard header.iteration == expected else {
+      throw .wire(channel: number, .iterationBroken(found: header.iteration, expected: expected))
+    }
+    if header.type == .endOfIteration { markedIterations[Int(header.lane)] = header.iteration }
   }
 
   private func receiveHeader() throws(LaneError) -> FrameHeader {
@@ -185,9 +202,6 @@ final class ChannelReceiver {
   private func codec(for header: FrameHeader) throws(LaneError) -> any FrameCodec {
     let hasHistory = historyTags.contains(header.codec)
     let lane = hasHistory ? header.lane : nil
-    if hasHistory, !session.owns(lane: Int(header.lane), channel: number) {
-      throw .laneElsewhere(channel: number, lane: Int(header.lane))
-    }
     let known = codecs.first { $0.tag == header.codec && $0.lane == lane }?.codec
     guard header.flags.contains(.historyBegins) else {
       // A lane's first frame with a history says that it begins.

@@ -122,12 +122,11 @@ import SystemPackage
     unsafe entries[vacancy.slot] = Entry(page: page, iteration: iteration, onProbation: !isHot).word
   }
 
-  /// A cache of another size with as many of these pages as fit, those on probation last.
-  /// - Parameter dropped: called with each page that did not fit, and its copy.
-  consuming func resized(
-    to byteCount: Int, iteration: UInt32, dropped: (Int, RawSpan) -> Void
-  ) throws(Errno) -> DeltaCache? {
-    var next = try DeltaCache(byteCount: byteCount)
+  /// Gives as many of its pages as fit to another cache, those on probation last.
+  /// - Parameters:
+  ///   - next: an empty one, or none.
+  ///   - dropped: called with each page that did not fit, and its copy.
+  consuming func move(to next: inout DeltaCache?, iteration: UInt32, dropped: (Int, RawSpan) -> Void) {
     for probation in [false, true] {
       for slot in 0..<capacity {
         let old = entry(slot)
@@ -139,7 +138,6 @@ import SystemPackage
         }
       }
     }
-    return next
   }
 
   private mutating func adopt(_ page: Int, _ copy: RawSpan, iteration: UInt32, isHot: Bool) -> Bool {

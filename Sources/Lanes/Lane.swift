@@ -14,6 +14,7 @@ final class Lane {
   private let assembler: FrameAssembler
   private let reader: any SpanReader
   private let counters: LaneCounters
+  private let isStopped: @Sendable () -> Bool
   /// Of a guest that runs.
   private let live: Live?
   private var iteration = Iteration(number: 0, kind: .bulk)
@@ -38,7 +39,7 @@ final class Lane {
 
   init(
     number: Int, memory: any SourceMemory, pending: [SpanMap], assignment: LaneAssignment, assembler: FrameAssembler,
-    reader: any SpanReader, counters: LaneCounters, live: Live?
+    reader: any SpanReader, counters: LaneCounters, isStopped: @escaping @Sendable () -> Bool, live: Live?
   ) {
     self.number = number
     self.memory = memory
@@ -47,6 +48,7 @@ final class Lane {
     self.assembler = assembler
     self.reader = reader
     self.counters = counters
+    self.isStopped = isStopped
     self.live = live
   }
 
@@ -56,17 +58,17 @@ final class Lane {
     self.iteration = iteration
     deferredPageCount = 0
     assembler.begin(iteration: iteration.number)
-    try reader.begin(iteration)
+    reader.begin(iteration)
     guard let live, iteration.kind != .last else {
       guard try walk(.everything) else { return false }
       return try assembler.endIteration()
     }
-    if case .again = iteration.kind { try live.reader.fit(hotPageCount: pendingPageCount) }
+    if case .again = iteration.kind { live.reader.fit(hotPageCount: pendingPageCount) }
     guard try walk(.cool) else { return false }
     counters.deferredPages.add(UInt64(deferredPageCount), ordering: .relaxed)
     if iteration.kind != .again(holdBack: true) {
       // Now it is known how much is being written: the cache is made to hold it before it is filled.
-      if iteration.kind == .bulk { try live.reader.fit(hotPageCount: deferredPageCount) }
+      if iteration.kind == .bulk { live.reader.fit(hotPageCount: deferredPageCount) }
       guard try walk(.rest) else { return false }
     }
     return try assembler.endIteration()
@@ -93,6 +95,7 @@ final class Lane {
       let map = pending[block]
       for stripe in assignment.stripes(ofLane: number, block: block, spanCount: map.spanCount) {
         let spans = spans(stripe, map)
+        if isStopped() { return false }
         guard isWanted(spans, block, pass) else {
           if pass == .cool { for span in spans { deferredPageCount += map.pages(span: span).nonzeroBitCount } }
           continue
@@ -134,13 +137,16 @@ final class Lane {
   /// - Parameter written: the pages of the span that were written lately.
   private func take(_ span: Int, _ block: Int, _ pass: Pass, written: PageMask) throws(LaneError) -> Bool {
     if pass == .cool, let live {
-      let isHot = iteration.kind == .bulk ? written != 0 : live.heat.isHot(block: block, span: span)
+      // All of it at once says little: a log that begins with everything set (KVM's may) reports no writes by that.
+      let isWritten = written != 0 && written != memory.blocks.pages(block: block, span: span)
+      let isHot = iteration.kind == .bulk ? isWritten : live.heat.isHot(block: block, span: span)
       if isHot {
         deferredPageCount += pending[block].pages(span: span).nonzeroBitCount
         return true
       }
     }
-    let wanted = pending[block].take(span: span)
+    // A log may be anybody's: pages past the end of the block are nobody's.
+    let wanted = pending[block].take(span: span) & memory.blocks.pages(block: block, span: span)
     guard wanted != 0 else { return true }
     guard try assembler.prepare() else { return false }
     try reader.read(block: block, span: span, wanted: wanted, isHot: pass == .rest, into: assembler)

@@ -98,9 +98,6 @@ public struct SendingStatistics: Sendable, Equatable, Codable {
   /// Pages dealt with, whether they travelled or not.
   public var donePages: UInt64 { zeroPages + dataPages + deltaPages + unchangedPages }
 
-  /// What the lanes encode with now: `zstd:1`, or several with the lightest first.
-  public var codecsInUse: String { codecs.filter { $0.lanes > 0 }.map { $0.codec }.joined(separator: "/") }
-
   init(_ policy: CodecPolicy, _ lanes: [LaneCounters]) {
     codecs = policy.choices.map { CodecUsage(codec: $0) }
     for lane in lanes { add(lane) }

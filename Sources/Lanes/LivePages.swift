@@ -37,25 +37,25 @@ struct LivePages: ~Copyable {
     do throws(Errno) { sent = try SentHashes(pageCount: pageCount) } catch { throw .noBuffers(error) }
   }
 
-  mutating func begin(_ iteration: Iteration) throws(LaneError) {
+  mutating func begin(_ iteration: Iteration) {
     self.iteration = iteration
-    if iteration.kind != .last { try fit(hotPageCount: 0) }
+    if iteration.kind != .last { fit(hotPageCount: 0) }
   }
 
   /// Makes the cache as large as it may be, or, if its size is to be measured, as the hot set needs.
-  mutating func fit(hotPageCount: Int) throws(LaneError) {
+  mutating func fit(hotPageCount: Int) {
     let wanted = budget.byteCount(hotPageCount: hotPageCount, lanePageCount: pageCount, last: cacheByteCount)
     guard wanted != cacheByteCount else { return }
     cacheByteCount = wanted
-    do throws(Errno) {
-      if let old = cache.take() {
-        cache = try old.resized(to: wanted, iteration: iteration.number) { page, copy in
-          sent[page] = SentHashes.kept(PageHash.page(copy, seed: seed))
-        }
-      } else {
-        cache = try DeltaCache(byteCount: wanted)
+    // The old one lives on where there is no memory for a larger one: deltas are a help, not a need.
+    var next: DeltaCache?
+    do throws(Errno) { next = try DeltaCache(byteCount: wanted) } catch { return }
+    if let old = cache.take() {
+      old.move(to: &next, iteration: iteration.number) { page, copy in
+        sent[page] = SentHashes.kept(PageHash.page(copy, seed: seed))
       }
-    } catch { throw .noBuffers(error) }
+    }
+    cache = consume next
     counters.cachedPages.store(cache?.count ?? 0, ordering: .relaxed)
     counters.cacheByteCount.store(cache?.byteCount ?? 0, ordering: .relaxed)
   }

@@ -15,10 +15,10 @@ final class LiveReader: SpanReader {
       lane: lane, memory: memory, assignment: assignment, counters: counters, budget: budget, seed: seed)
   }
 
-  func begin(_ iteration: Iteration) throws(LaneError) { try pages.begin(iteration) }
+  func begin(_ iteration: Iteration) { pages.begin(iteration) }
 
   /// Makes the cache as large as it may be, or, if its size is to be measured, as the hot set needs.
-  func fit(hotPageCount: Int) throws(LaneError) { try pages.fit(hotPageCount: hotPageCount) }
+  func fit(hotPageCount: Int) { pages.fit(hotPageCount: hotPageCount) }
 
   func read(
     block: Int, span: Int, wanted: PageMask, isHot: Bool, into frame: FrameAssembler

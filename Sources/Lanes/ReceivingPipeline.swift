@@ -70,6 +70,7 @@ public final class ReceivingPipeline: Sendable {
   private let counters: [ChannelCounters]
   private let onEvent: @Sendable (Event) -> Void
   private let stopped = Atomic<Bool>(false)
+  private let closed = Atomic<Bool>(false)
   private let failed = Atomic<Bool>(false)
   private let threads = Mutex<[HostThread]>([])
 
@@ -99,7 +100,10 @@ public final class ReceivingPipeline: Sendable {
     do throws(LaneError) {
       let receiver = try ChannelReceiver(
         number: index + 1, connection: connections[index], memory: memory, session: session, counters: counters[index])
-      try receiver.run(isStopped: { stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) }) {
+      try receiver.run(
+        isStopped: { stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) },
+        isClosed: { closed.load(ordering: .relaxed) }
+      ) {
         onEvent(.laneDone(channel: index + 1, lane: $0, iteration: $1))
       }
     } catch {
@@ -107,6 +111,9 @@ public final class ReceivingPipeline: Sendable {
       if first, !stopped.load(ordering: .relaxed) { onEvent(.failed(error)) }
     }
   }
+
+  /// All pages are here: a frame that comes after this is refused.
+  public func close() { closed.store(true, ordering: .relaxed) }
 
   /// Shuts the channels down and waits for their threads. May be called again.
   public func stop() {

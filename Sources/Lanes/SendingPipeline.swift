@@ -238,7 +238,7 @@ public final class SendingPipeline: Sendable {
     }
     return Lane(
       number: number, memory: memory, pending: pending, assignment: assignment, assembler: assembler,
-      reader: live?.reader ?? still, counters: counters[number], live: live)
+      reader: live?.reader ?? still, counters: counters[number], isStopped: { self.isStopped }, live: live)
   }
 
   /// The sum over all lanes, now.

@@ -10,7 +10,7 @@ import Synchronization
 /// The page path of the engine: each page is read from guest memory once, and everything after works on that copy.
 protocol SpanReader: AnyObject {
   /// A new iteration begins.
-  func begin(_ iteration: Iteration) throws(LaneError)
+  func begin(_ iteration: Iteration)
 
   /// Puts the pages of `wanted` into the frame, which has room for a whole span.
   /// - Parameter isHot: whether the guest writes to this span.
@@ -34,7 +34,7 @@ final class StillReader: SpanReader {
     digests = Array(repeating: BlockDigest(), count: memory.blocks.blocks.count)
   }
 
-  func begin(_ iteration: Iteration) throws(LaneError) {}
+  func begin(_ iteration: Iteration) {}
 
   func read(
     block: Int, span: Int, wanted: PageMask, isHot: Bool, into frame: FrameAssembler

@@ -8,15 +8,37 @@ import Wire
 final class ControlChannel: Sendable {
   let connection: Connection
   private let sending = Mutex(())
+  private let patience = Mutex(Patience())
+
+  /// How long a send waits for room: a peer that does not read must not hold a session, with its guest paused, for ever.
+  private struct Patience {
+    var limit: Duration?
+    var isCancelled: @Sendable () -> Bool = { false }
+  }
+
+  /// How often a send that makes no progress looks whether it should go on.
+  private static let sendInterval = Duration.milliseconds(200)
 
   init(_ connection: Connection) { self.connection = connection }
 
   var peer: String { connection.peer }
 
-  func send(_ message: ControlMessage) throws(MigrationFailure) {
+  /// Ends the setup, in which each answer has its own time: from now on there is no limit to receiving, and sends give up
+  /// after `limit`, or when they are told to.
+  func establish(sendLimit limit: Duration, isCancelled: @escaping @Sendable () -> Bool = { false }) {
+    connection.setTimeouts(receive: nil, send: Self.sendInterval)
+    patience.withLock { $0 = Patience(limit: limit, isCancelled: isCancelled) }
+  }
+
+  /// - Parameter limit: instead of what was established.
+  func send(_ message: ControlMessage, within limit: Duration? = nil) throws(MigrationFailure) {
     let bytes = message.encoded()
+    let patience = patience.withLock { $0 }
+    let deadline = (limit ?? patience.limit).map { HostClock.now() + $0.nanoseconds } ?? 0
     let failure = sending.withLock { _ -> TransportError? in
-      do throws(TransportError) { try connection.send(bytes) } catch { return error }
+      do throws(TransportError) {
+        try connection.send(bytes, giveUp: { HostClock.now() >= deadline || patience.isCancelled() })
+      } catch { return error }
       return nil
     }
     if let failure { throw MigrationFailure(failure, with: peer) }
@@ -47,6 +69,9 @@ final class ControlChannel: Sendable {
     }
   }
 
+  /// Messages that wait to be handled before the next is received.
+  private static let waitingMessageCountMax = 1000
+
   /// Receives into `events` on a thread of its own until the connection ends, which is told last.
   func startReceiving(into events: Mailbox<SessionEvent>, vigil: Vigil) -> HostThread {
     HostThread(name: "pf-control") { [self] in
@@ -54,7 +79,8 @@ final class ControlChannel: Sendable {
         do throws(MigrationFailure) {
           let message = try receive()
           vigil.hear()
-          events.post(.message(message))
+          // A peer that talks faster than it is heard waits, in its own socket.
+          events.post(.message(message), roomFor: Self.waitingMessageCountMax)
         } catch {
           events.post(.controlEnded(error))
           return

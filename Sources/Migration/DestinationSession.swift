@@ -145,11 +145,12 @@ public final class DestinationSession: Sendable {
           // The highest that both speak: the ranges overlap, or `hello` would not have been read.
           version: min(hello.versions.upperBound, WireLimits.versions.upperBound), token: token,
           software: configuration.software)))
-    control.connection.setTimeout(nil)
+    control.establish(sendLimit: configuration.silenceLimit)
     let vigil = Vigil(limit: configuration.silenceLimit)
     let receiving = control.startReceiving(into: events, vigil: vigil)
     defer {
       control.connection.shutDown()
+      events.close()
       receiving.join()
     }
     return try take(hello, blocks: blocks, token: token, control, vigil)
@@ -242,12 +243,10 @@ public final class DestinationSession: Sendable {
       intake.sayResumed(after: HostClock.now() - committed)
       return report(outcome: .completed)
     } catch {
+      // First of all: a guest may be paused over there.
+      if let farewell = error.farewell { try? control.send(farewell, within: SessionPatience.lastWords) }
       pipeline?.stop()
       guest?.memory.discard()
-      if let farewell = error.farewell {
-        control.connection.setTimeout(SessionPatience.lastWords)
-        try? control.send(farewell)
-      }
       return report(ending: error)
     }
   }
@@ -328,7 +327,6 @@ extension DestinationSession {
     pages.zero = applied.zeroPages
     pages.data = applied.dataPages
     pages.delta = applied.deltaPages
-    pages.notRead = pages.total - min(pages.total, pages.zero + pages.data)
     return MigrationStatistics(
       status: clock.phase, totalTime: seconds.total * 1000,
       setupTime: (seconds.setup + seconds.reservation) * 1000, ram: ram, peer: live.control?.peer ?? "", pages: pages)
@@ -336,6 +334,8 @@ extension DestinationSession {
 
   private func report(outcome: Phase) -> MigrationReport {
     let now = statistics
+    var pages = now.pages
+    pages.notRead = pages.total - min(pages.total, pages.zero + pages.data)
     let live = self.live.withLock { $0 }
     let applied = live.pipeline?.statistics ?? ReceivingStatistics()
     let seconds = clock.seconds
@@ -349,7 +349,7 @@ extension DestinationSession {
           name: block.name, guestPhysicalBase: block.guestPhysicalBase, byteCount: block.byteCount,
           digest: live.digests.map { "\($0[index])" })
       },
-      pages: now.pages,
+      pages: pages,
       bytes: .init(
         guest: guestBytes, wire: now.ram.transferred, guestPerSecond: Double(guestBytes) / max(seconds.total, 1e-9),
         wirePerSecond: Double(now.ram.transferred) / max(seconds.active, 1e-9)),

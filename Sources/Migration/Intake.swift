@@ -40,7 +40,10 @@ struct Intake {
   mutating func receiveIterations() throws(MigrationFailure) -> ControlMessage.Final {
     var lastWords: ControlMessage.Final?
     while true {
-      if let lastWords, tracker.isComplete { return lastWords }
+      if let lastWords, tracker.isComplete {
+        pipeline.close()
+        return lastWords
+      }
       switch try nextEvent() {
       case .message(.iterationBegin(let begin)): try tracker.begin(begin)
       case .message(.iterationEnd(let end)):
@@ -100,19 +103,25 @@ struct Intake {
   func awaitCommit(_ ready: ControlMessage.Ready) throws(MigrationFailure) {
     try control.send(.ready(ready))
     var cancelReason: String?
-    do throws(MigrationFailure) {
-      while true {
-        switch try nextEvent() {
-        case .message(.commit): return
-        case .cancel(let reason):
-          cancelReason = reason
-          try control.send(.cancel(reason: reason))
-        case let event: try handleCommon(event)
-        }
+    while true {
+      // A data channel that ends, an acknowledgement that cannot be sent: neither says what the source has decided. Only
+      // the control channel does, and what it carried comes before its end. Silence is borne for long: the commit may be on
+      // its way. But not for ever: the source keeps what is dropped here.
+      guard let event = events.next(nanoseconds: Int64(SessionPatience.ackInterval.nanoseconds)) else {
+        try vigil.check(peer: control.peer, factor: SessionPatience.silenceFactorAfterReady)
+        try? sendAck()
+        continue
       }
-    } catch {
-      guard let cancelReason, error.code == .peerLost else { throw error }
-      throw MigrationFailure(.cancelled, cancelReason)
+      switch event {
+      case .message(.commit): return
+      case .cancel(let reason):
+        cancelReason = reason
+        try? control.send(.cancel(reason: reason))
+      case .controlEnded(let failure):
+        throw cancelReason.map { MigrationFailure(.cancelled, $0) } ?? failure
+      case .receiving: break
+      default: try handleCommon(event)
+      }
     }
   }
 

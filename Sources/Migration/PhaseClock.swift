@@ -11,11 +11,8 @@ final class PhaseClock: Sendable {
   }
 
   private let state = Mutex(State())
-  let startedAt = HostClock.now()
 
   var phase: Phase { state.withLock { $0.phase } }
-
-  var elapsedNanoseconds: UInt64 { HostClock.now() - startedAt }
 
   /// Moves on, if the table allows it.
   @discardableResult func apply(_ event: PhaseEvent) -> Bool {

@@ -21,10 +21,12 @@ struct PreCopy {
   /// Pages that the last iteration left pending on purpose.
   private var heldBackPages = 0
 
-  /// - Parameter loggedSince: when the guest's dirty log began, on the monotonic clock.
+  /// - Parameters:
+  ///   - roundTrip: nanoseconds that the peer's shortest answer took.
+  ///   - loggedSince: when the guest's dirty log began, on the monotonic clock.
   init(
     guest: any Guest, pending: [SpanMap], heat: SpanHeat, pipeline: SendingPipeline, dialogue: SourceDialogue,
-    record: SourceRecord, downtimeLimit: Duration, loggedSince: UInt64
+    record: SourceRecord, downtimeLimit: Duration, roundTrip: UInt64, loggedSince: UInt64
   ) {
     self.guest = guest
     self.pending = pending
@@ -32,7 +34,7 @@ struct PreCopy {
     self.pipeline = pipeline
     self.dialogue = dialogue
     self.record = record
-    test = SwitchoverTest(limit: downtimeLimit.nanoseconds)
+    test = SwitchoverTest(limit: downtimeLimit.nanoseconds, roundTrip: roundTrip)
     lastSyncAt = loggedSince
   }
 

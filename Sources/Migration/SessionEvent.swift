@@ -21,6 +21,8 @@ enum SessionPatience {
   /// How often the destination says how far it has come, and the source that it is alive.
   static let ackInterval = Duration.milliseconds(100)
   static let heartbeatInterval = Duration.seconds(1)
+  /// A destination that has said that it is ready bears this many times the usual silence.
+  static let silenceFactorAfterReady = 4
   /// How long to wait for the peer's own reason after a data channel broke: a peer that fails closes everything,
   /// and its last words may come after the first broken pipe.
   static let lastWords = Duration.seconds(1)

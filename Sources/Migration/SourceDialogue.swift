@@ -20,7 +20,11 @@ struct SourceDialogue {
 
   var peer: String { control.peer }
 
-  func send(_ message: ControlMessage) throws(MigrationFailure) { try control.send(message) }
+  /// - Parameter deadline: on the monotonic clock: a peer that does not read is waited for no longer.
+  func send(_ message: ControlMessage, until deadline: UInt64? = nil) throws(MigrationFailure) {
+    let left = deadline.map { Duration.nanoseconds(Int64(clamping: $0 - min($0, HostClock.now()))) }
+    try control.send(message, within: left)
+  }
 
   /// Waits for a message that says nothing more than that it came.
   func wait(for expected: ControlMessage) throws(MigrationFailure) {
@@ -79,6 +83,7 @@ struct SourceDialogue {
     case .message:
       throw MigrationFailure(.protocolViolation, "\(peer) sent a control message out of turn")
     case .controlEnded(let failure): throw failure
+    case .sending(.failed) where clock.phase == .commit: break  // Everything was acknowledged before.
     case .sending(.failed(let error)):
       // The reason may take the peer a second; the guest need not wait for it.
       letRun()

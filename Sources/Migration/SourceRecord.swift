@@ -85,7 +85,7 @@ final class SourceRecord: Sendable {
 
   var isPaused: Bool { state.withLock { $0.pausedAt != nil } }
 
-  var wireBytes: UInt64 { state.withLock { $0.wireBytes } }
+  var bytesSincePause: UInt64 { state.withLock { $0.wireBytes - $0.wireAtPause } }
 
   var lastIteration: IterationReport? { state.withLock { $0.iterations.last } }
 

@@ -49,7 +49,7 @@ extension SourceSession {
     let seconds = clock.seconds
     let wire = now.wireBytes
     let found = guest.dirtyLog == nil ? now.pipeline?.digests ?? [] : now.digests
-    let digests = outcome == .completed && configuration.verify ? found : []
+    let digests = outcome == .completed && verifies ? found : []
     return MigrationReport(
       role: .source, outcome: outcome, session: "\(identity)", peer: "\(configuration.endpoint)",
       blocks: memory.blocks.blocks.enumerated().map { index, block in

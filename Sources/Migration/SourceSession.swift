@@ -35,8 +35,8 @@ public final class SourceSession: Sendable {
     /// How long a guest may stay paused before the migration is given up and it runs on here.
     public var switchoverLimit: Duration
     /// Compare a digest of every block before the commit. For a guest that runs this reads all memory while it is
-    /// paused: a test, not for service.
-    public var verify: Bool
+    /// paused: a test, not for service. Nil: only for memory that does not change, where it costs no time.
+    public var verify: Bool?
     /// Program and version, for the peer's log.
     public var software: String
 
@@ -45,7 +45,7 @@ public final class SourceSession: Sendable {
       channelCount: Int = 2, laneCount: Int = 2, codec: CodecPolicy = .none,
       historyByteCount: UInt64 = 256 << 20, bandwidthLimit: UInt64 = 0,
       deltaCache: CacheBudget.Size = .percent(1), downtimeLimit: Duration = .milliseconds(300),
-      switchoverLimit: Duration = .seconds(10), verify: Bool = true, software: String
+      switchoverLimit: Duration = .seconds(10), verify: Bool? = nil, software: String
     ) {
       self.endpoint = endpoint
       self.socketOptions = socketOptions
@@ -73,6 +73,10 @@ public final class SourceSession: Sendable {
   let identity = SessionIdentity.random()
   private let events = Mailbox<SessionEvent>()
   private let cancelled = Atomic<Bool>(false)
+  /// The shortest answer of the setup, in nanoseconds.
+  private let roundTrip = Atomic<UInt64>(.max)
+  /// Why a paused guest could not be resumed here.
+  private let notResumed = Mutex<GuestError?>(nil)
   let record = SourceRecord()
   let meter = RateMeter()
   private let cacheBudget: CacheBudget
@@ -85,6 +89,8 @@ public final class SourceSession: Sendable {
     cacheBudget = CacheBudget(
       configuration.deltaCache, guestByteCount: guest.memory.blocks.byteCount, laneCount: configuration.laneCount)
   }
+
+  var verifies: Bool { configuration.verify ?? (guest.dirtyLog == nil) }
 
   /// Changes what delta caches may take, while the migration runs.
   public func setDeltaCache(_ size: CacheBudget.Size) { cacheBudget.set(size) }
@@ -107,6 +113,7 @@ public final class SourceSession: Sendable {
       let receiving = control.startReceiving(into: events, vigil: vigil)
       defer {
         control.connection.shutDown()
+        events.close()
         receiving.join()
       }
       return migrate(control, vigil)
@@ -125,14 +132,19 @@ public final class SourceSession: Sendable {
       let connection = try connect()
       connection.setTimeout(Self.answerLimit)
       let data = ControlChannel(connection)
+      let asked = HostClock.now()
       try data.send(.attach(.init(version: accept.version, token: accept.token, channel: UInt16(channel))))
       switch try answer(from: data) {
-      case .attached: connection.setTimeout(nil)
+      case .attached:
+        roundTrip.store(min(roundTrip.load(ordering: .relaxed), HostClock.now() - asked), ordering: .relaxed)
+        connection.setTimeout(nil)
       case .reject(let refusal), .error(let refusal): throw MigrationFailure(refusal, peer: control.peer)
       default: throw MigrationFailure(.protocolViolation, "\(control.peer) answered 'attach' with something else")
       }
     }
-    control.connection.setTimeout(nil)
+    control.establish(
+      sendLimit: .seconds(configuration.socketOptions.deadPeerSeconds),
+      isCancelled: { self.cancelled.load(ordering: .relaxed) && self.clock.phase != .commit })
     clock.apply(.accepted)
     return control
   }
@@ -215,11 +227,12 @@ public final class SourceSession: Sendable {
       let pipeline = try makePipeline(pending, heat, dialogue)
       var preCopy = PreCopy(
         guest: guest, pending: pending, heat: heat, pipeline: pipeline, dialogue: dialogue, record: record,
-        downtimeLimit: configuration.downtimeLimit, loggedSince: loggedSince)
+        downtimeLimit: configuration.downtimeLimit, roundTrip: roundTrip.load(ordering: .relaxed),
+        loggedSince: loggedSince)
       try preCopy.run()
       clock.apply(.converged)
       let switchover = Switchover(
-        guest: guest, pipeline: pipeline, dialogue: dialogue, record: record, verify: configuration.verify,
+        guest: guest, pipeline: pipeline, dialogue: dialogue, record: record, verify: verifies,
         limit: guest.dirtyLog == nil ? nil : configuration.switchoverLimit)
       try switchover.run(&preCopy)
       // The guest runs at the destination: now there is time. Everything is acknowledged, so no thread is in the middle
@@ -245,7 +258,7 @@ public final class SourceSession: Sendable {
           map = try memory.presentPages(block: block)
         }
         // A free page has no content to compare.
-        if !configuration.verify, let free = guest.freePages(block: block) { map.subtract(free) }
+        if !verifies, let free = guest.freePages(block: block) { map.subtract(free) }
         pending.append(map)
       }
     } catch { throw MigrationFailure(input: error) }
@@ -268,12 +281,13 @@ public final class SourceSession: Sendable {
         configuration: .init(
           laneCount: configuration.laneCount, codec: configuration.codec,
           historyByteCount: historyLog == 0 ? 0 : 1 << Int(historyLog),
-          wantsDigests: configuration.verify && live == nil, live: live,
+          wantsDigests: verifies && live == nil, live: live,
           pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit)),
         onEvent: { [events] in events.post(.sending($0)) })
     } catch { throw dialogue.explain(error) }
     let present = pending.reduce(0) { $0 + $1.count() }
-    record.note(pipeline, notReadPages: UInt64(memory.blocks.pageCount - present), pendingPages: present)
+    let unread = memory.blocks.pageCount - min(present, memory.blocks.pageCount)
+    record.note(pipeline, notReadPages: UInt64(unread), pendingPages: present)
     pipeline.start()
     return pipeline
   }
@@ -290,8 +304,7 @@ public final class SourceSession: Sendable {
         .guestFailed, "\(failure.reason); and the guest, which was paused, could not be resumed here: \(error)")
     }
     if let control, let farewell = final.farewell {
-      control.connection.setTimeout(SessionPatience.lastWords)
-      try? control.send(farewell)
+      try? control.send(farewell, within: SessionPatience.lastWords)
     }
     record.shutDown()
     record.now.pipeline?.stop()
@@ -304,17 +317,20 @@ public final class SourceSession: Sendable {
   }
 
   /// Lets a guest run on that is paused and ours: the first thing to do after a failure, everything else can wait.
-  /// - Returns: why it could not.
+  /// - Returns: why it could not; it is asked once.
   private func letGuestRun() -> GuestError? {
+    if let error = notResumed.withLock({ $0 }) { return error }
     guard record.isPaused, clock.phase != .commit else { return nil }
-    do throws(GuestError) { try guest.resume() } catch { return error }
+    do throws(GuestError) { try guest.resume() } catch {
+      notResumed.withLock { $0 = error }
+      return error
+    }
     record.noteRunsAgain()
     return nil
   }
 
   /// After the commit the source never runs the guest by itself.
   private func afterCommit(_ failure: MigrationFailure) -> MigrationFailure {
-    if failure.code == .cancelled { return failure }
     let paused = guest.dirtyLog == nil ? "" : "; it stays paused here"
     if failure.isFromPeer {
       return MigrationFailure(failure.code, failure.reason + paused, isFromPeer: true)

@@ -49,12 +49,11 @@ struct Switchover {
     }
     record.notePaused()
     let stoppedAt = HostClock.now()
-    let wireBefore = record.wireBytes
     let last = try preCopy.beginLast()
     let syncedAt = HostClock.now()
     let parting = try part()
     try preCopy.finishLast(last, until: deadline)
-    try send(parting)
+    try send(parting, until: deadline)
     let ready = try dialogue.wait(
       picking: { if case .ready(let ready) = $0 { ready } else { nil } }, until: deadline)
     preCopy.noteLast(last)
@@ -64,15 +63,19 @@ struct Switchover {
 
     let pages = record.lastIteration
     func milliseconds(_ nanoseconds: UInt64) -> Double { Double(nanoseconds) / 1e6 }
+    // The destination's word, but not for more time than there was.
+    let loading = min(ready.loadNanoseconds, readyAt - syncedAt)
+    let verifying = min(ready.verifyNanoseconds, readyAt - syncedAt)
+    let resuming = min(resumed.resumeNanoseconds, resumedAt - readyAt)
     record.note(
       Downtime(
         milliseconds: milliseconds(resumedAt - pausedAt), pause: milliseconds(stoppedAt - pausedAt),
         sync: milliseconds(syncedAt - stoppedAt), transfer: milliseconds(readyAt - syncedAt),
-        state: milliseconds(parting.stateNanoseconds + ready.loadNanoseconds),
-        verify: milliseconds(parting.verifyNanoseconds + ready.verifyNanoseconds),
-        commit: milliseconds(resumedAt - readyAt) - milliseconds(min(resumed.resumeNanoseconds, resumedAt - readyAt)),
-        resume: milliseconds(resumed.resumeNanoseconds), pages: pages.map { $0.donePages } ?? 0,
-        bytes: record.wireBytes - wireBefore))
+        state: milliseconds(parting.stateNanoseconds + loading),
+        verify: milliseconds(parting.verifyNanoseconds + verifying),
+        commit: milliseconds(resumedAt - readyAt - resuming), resume: milliseconds(resuming),
+        pages: pages.map { $0.donePages } ?? 0,
+        bytes: record.bytesSincePause))
   }
 
   /// Nothing to pause, and the digests were computed while the memory was read.
@@ -106,17 +109,19 @@ struct Switchover {
     return parting
   }
 
-  private func send(_ parting: Parting) throws(MigrationFailure) {
+  private func send(_ parting: Parting, until deadline: UInt64? = nil) throws(MigrationFailure) {
     try dialogue.send(
       .final(
         .init(
           guestState: parting.state,
-          digests: parting.digests.map { ControlMessage.DigestWords(low: $0.low, high: $0.high) })))
+          digests: parting.digests.map { ControlMessage.DigestWords(low: $0.low, high: $0.high) })), until: deadline)
   }
 
   /// The point of no return: what follows cannot be cancelled, and a loss leaves the outcome unknown.
   private func commit() throws(MigrationFailure) -> ControlMessage.Resumed {
-    dialogue.clock.apply(.ready)
+    guard dialogue.clock.apply(.ready) else {
+      throw MigrationFailure(.internal, "a commit was due in phase '\(dialogue.clock.phase.rawValue)'")
+    }
     try dialogue.send(.commit)
     let resumed = try dialogue.wait(picking: { if case .resumed(let resumed) = $0 { resumed } else { nil } })
     dialogue.clock.apply(.resumed)

@@ -2,9 +2,10 @@
 
 /// Decides after each sync whether the guest is paused now, or another iteration comes first.
 ///
-/// Time for what is left is predicted as `fixed + pages × perPage`, with what the iterations before took from their
-/// begin to the destination's acknowledgement: wire, codec, deltas and the peer's own speed are all in it. A pure
-/// model: the session feeds it and does what it says.
+/// Time for what is left is predicted as `2 × fixed + pages × perPage`, with what the iterations before took from their
+/// begin to the destination's acknowledgement: wire, codec, deltas and the peer's own speed are all in it. `fixed` is an
+/// iteration without pages; the switchover is one, and the commit takes as long once more. A pure model: the session
+/// feeds it and does what it says.
 struct SwitchoverTest {
   /// What comes next.
   enum Decision: Equatable {
@@ -25,15 +26,21 @@ struct SwitchoverTest {
 
   /// Longest downtime that the operator accepts, in nanoseconds.
   private let limit: UInt64
-  /// Nanoseconds of an iteration without pages, and of the switchover around it.
-  private var fixed: UInt64 = 2_000_000
+  /// Nanoseconds of an iteration without pages: a round trip and some work, until a small iteration says what it is.
+  private var fixed: UInt64
+  private let roundTrip: UInt64
   private var perPage = 0.0
   private var last: UInt64?
   private var heldBack = 0
   /// What the downtime would be now, in nanoseconds; nil before the first sync.
   private(set) var expected: UInt64?
 
-  init(limit: UInt64) { self.limit = limit }
+  /// - Parameter roundTrip: to the destination and back, in nanoseconds.
+  init(limit: UInt64, roundTrip: UInt64) {
+    self.limit = limit
+    self.roundTrip = min(roundTrip, 10_000_000_000)
+    fixed = self.roundTrip + 1_000_000
+  }
 
   /// Notes an iteration.
   /// - Parameters:
@@ -41,7 +48,7 @@ struct SwitchoverTest {
   ///   - nanoseconds: from its begin until the destination acknowledged all of it.
   mutating func note(pages: Int, nanoseconds: UInt64) {
     guard pages >= Self.telling else {
-      fixed = min(fixed, max(nanoseconds, 100_000))
+      fixed = max(roundTrip, min(fixed, nanoseconds))
       return
     }
     perPage = Double(nanoseconds - min(nanoseconds, fixed)) / Double(pages)
@@ -52,18 +59,20 @@ struct SwitchoverTest {
   ///   - sync: nanoseconds that the sync took: the last one will take as long.
   mutating func decide(hot: Int, cool: Int, sync: UInt64) -> Decision {
     let now = time(hot + cool) + sync
+    let least = time(0) + sync
     defer { last = now }
     expected = now
-    if now <= limit {
+    // What pages add to it is all that iterations can shorten: on a long way the rest may be over the limit by itself.
+    if now <= max(limit, least + Self.negligible) {
       let isShrinking = last.map { Double(now) < Double($0) * Self.worthwhile } ?? true
-      if now <= Self.negligible + sync || !isShrinking { return .switchOver }
+      if now <= least + Self.negligible || !isShrinking { return .switchOver }
       heldBack = 0
       return .iterate(holdBack: false)
     }
-    let holdBack = hot > 0 && cool > 0 && time(cool) > limit && heldBack < Self.holdBackMax
+    let holdBack = hot > 0 && cool > 0 && time(cool) > max(limit, least) && heldBack < Self.holdBackMax
     heldBack = holdBack ? heldBack + 1 : 0
     return .iterate(holdBack: holdBack)
   }
 
-  private func time(_ pages: Int) -> UInt64 { fixed + UInt64(Double(pages) * perPage) }
+  private func time(_ pages: Int) -> UInt64 { 2 * fixed + UInt64(Double(pages) * perPage) }
 }

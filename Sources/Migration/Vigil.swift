@@ -14,10 +14,12 @@ final class Vigil: Sendable {
   func hear() { heardAt.store(HostClock.now(), ordering: .relaxed) }
 
   /// Throws once the peer has been silent for too long.
-  /// - Parameter patience: bears at least this much silence, whatever the limit.
-  func check(peer: String, atLeast patience: Duration? = nil) throws(MigrationFailure) {
+  /// - Parameters:
+  ///   - patience: bears at least this much silence, whatever the limit.
+  ///   - factor: bears this many times the limit.
+  func check(peer: String, atLeast patience: Duration? = nil, factor: Int = 1) throws(MigrationFailure) {
     let silence = HostClock.now() - min(HostClock.now(), heardAt.load(ordering: .relaxed))
-    guard silence > max(limit, patience ?? .zero).nanoseconds else { return }
+    guard silence > max(limit * factor, patience ?? .zero).nanoseconds else { return }
     throw MigrationFailure(.peerLost, "\(peer) has said nothing for \(silence / 1_000_000_000) s (--dead-peer)")
   }
 }

@@ -12,6 +12,13 @@ struct ReportTable {
     return String(decoding: try encoder.encode(report), as: UTF8.self)
   }
 
+  /// Any value as one line of JSON.
+  static func line(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+  }
+
   static func text(_ report: MigrationReport) -> String {
     let rows = ReportTable(report: report).rows
     let width = rows.map { $0.name.count }.max() ?? 0

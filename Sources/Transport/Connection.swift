@@ -56,28 +56,34 @@ public final class Connection: Sendable {
   public func finishSending() { _ = shutdown(descriptor, CInt(SHUT_WR)) }
 
   /// Limits how long a single send or receive may wait; nil for no limit.
-  public func setTimeout(_ limit: Duration?) {
-    _ = hs_socket_set_timeout(descriptor, Int64(clamping: limit?.nanoseconds ?? 0))
+  public func setTimeout(_ limit: Duration?) { setTimeouts(receive: limit, send: limit) }
+
+  /// The same, apart.
+  public func setTimeouts(receive: Duration?, send: Duration?) {
+    _ = hs_socket_set_timeouts(
+      descriptor, Int64(clamping: receive?.nanoseconds ?? 0), Int64(clamping: send?.nanoseconds ?? 0))
   }
 
   /// Sends all of `bytes`.
-  public func send(_ bytes: [UInt8]) throws(TransportError) {
+  /// - Parameter giveUp: asked each time that the send timeout passes without progress.
+  public func send(_ bytes: [UInt8], giveUp: () -> Bool = { true }) throws(TransportError) {
     let vector = SendVector()
     let failure = unsafe bytes.withUnsafeBytes { raw -> TransportError? in
       unsafe vector.append(raw)
-      do throws(TransportError) { try send(vector) } catch { return error }
+      do throws(TransportError) { try send(vector, giveUp: giveUp) } catch { return error }
       return nil
     }
     if let failure { throw failure }
   }
 
   /// Sends every part of `vector`, and empties it.
-  public func send(_ vector: SendVector) throws(TransportError) {
+  public func send(_ vector: SendVector, giveUp: () -> Bool = { true }) throws(TransportError) {
     while vector.remainingByteCount > 0 {
       let taken = vector.transmit(on: descriptor)
       if taken < 0 {
         let failure = Errno(rawValue: CInt(-taken))
         if failure == .interrupted { continue }
+        if failure == .wouldBlock, !stopped.load(ordering: .relaxed), !giveUp() { continue }
         throw stopped.load(ordering: .relaxed) ? .stopped : TransportError(failure)
       }
       sent.add(UInt64(taken), ordering: .relaxed)

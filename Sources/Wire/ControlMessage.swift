@@ -12,7 +12,7 @@ public import PageModel
 ///   ◀──────────────── reserved       memory is mapped
 ///   iterationBegin ───────────────▶
 ///       … frames on the data channels …
-///   ◀──────────────── ack            every 100 ms, and at each end of iteration
+///   ◀──────────────── ack            after 100 ms of nothing else, and at each end of iteration
 ///   iterationEnd ─────────────────▶
 ///   final ────────────────────────▶  guest state, digest of every block
 ///   ◀──────────────── ready          digests agree, the guest state is loaded

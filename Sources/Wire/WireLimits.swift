@@ -38,6 +38,8 @@ public enum WireError: Error, Equatable, CustomStringConvertible {
   case badText(what: String)
   case badValue(what: String, found: UInt64)
   case sequenceBroken(found: UInt64, expected: UInt64)
+  case iterationBroken(found: UInt32, expected: UInt32)
+  case frameAfterLast
   case blockUnknown(found: Int, blockCount: Int)
   case spanOutsideBlock(block: Int, span: Int, spanCount: Int)
   case pageOutsideBlock(block: Int, span: Int)
@@ -61,6 +63,8 @@ public enum WireError: Error, Equatable, CustomStringConvertible {
     case .badText(let what): "\(what) is not UTF-8"
     case .badValue(let what, let found): "\(what) cannot be \(found)"
     case .sequenceBroken(let found, let expected): "frame \(found) came where frame \(expected) was due"
+    case .iterationBroken(let found, let expected): "a lane's frame is of iteration \(found), \(expected) was due"
+    case .frameAfterLast: "a frame came after the last iteration was complete"
     case .blockUnknown(let found, let count): "a record names RAM block \(found) of \(count)"
     case .spanOutsideBlock(let block, let span, let count):
       "a record names span \(span) of RAM block \(block), which has \(count)"

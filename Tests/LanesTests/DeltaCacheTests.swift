@@ -107,23 +107,19 @@ struct DeltaCacheTests {
     for page in 100..<100 + from { Self.put(page, into: &cache, iteration: 1, isHot: false) }
     let before = (0..<2000).filter { cache.slot(of: $0) != nil }
     var dropped: [Int] = []
-    guard
-      var next = try cache.resized(
-        to: to * DeltaCache.pageByteCount, iteration: 2,
-        dropped: { page, copy in
-          #expect(copy.number == page)
-          dropped.append(page)
-        })
-    else {
-      Issue.record("there is no cache")
-      return
-    }
-    let after = (0..<2000).filter { next.slot(of: $0) != nil }
+    var next = try DeltaCache(byteCount: to * DeltaCache.pageByteCount)
+    cache.move(
+      to: &next, iteration: 2,
+      dropped: { page, copy in
+        #expect(copy.number == page)
+        dropped.append(page)
+      })
+    let after = (0..<2000).filter { next?.slot(of: $0) != nil }
     #expect(Set(after).union(dropped) == Set(before) && after.count + dropped.count == before.count)
     #expect(hot.allSatisfy { after.contains($0) })
     for page in after {
-      guard let slot = next.slot(of: page) else { continue }
-      let number = next.withPage(slot) { $0.number }
+      guard let slot = next?.slot(of: page) else { continue }
+      let number = next?.withPage(slot) { $0.number }
       #expect(number == page)
     }
   }

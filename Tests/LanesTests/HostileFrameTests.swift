@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import GuestMemory
+import HostSystem
 import Lanes
 import PageCodecs
 import PageKernels
@@ -14,13 +15,13 @@ import Wire
   /// A frame with one record and raw data, to be spoiled.
   static func frame(
     record: SpanRecord, data: [UInt8], codec: UInt8 = 0, flags: FrameFlags = [], decoded: Int? = nil,
-    sequence: UInt64 = 0, lane: UInt16 = 0
+    sequence: UInt64 = 0, lane: UInt16 = 0, iteration: UInt32 = 1
   ) -> [UInt8] {
     var body = [UInt8](repeating: 0, count: SpanRecord.byteCount)
     body.withMutableRawSpan { record.encode(into: &$0) }
     body += data
     let header = FrameHeader(
-      type: .pages, codec: codec, flags: flags, sequence: sequence, iteration: 1, recordCount: 1,
+      type: .pages, codec: codec, flags: flags, sequence: sequence, iteration: iteration, recordCount: 1,
       dataByteCount: data.count, dataDecodedByteCount: decoded ?? data.count, lane: lane,
       bodyChecksum: PageHash.checksum(body))
     var encoded = [UInt8](repeating: 0, count: FrameHeader.byteCount)
@@ -75,6 +76,71 @@ import Wire
     bytes[offset] ^= 0x10
     let error = try refusal(of: bytes)
     #expect(error == .wire(channel: 1, offset < 64 ? .headerCorrupt : .bodyCorrupt))
+  }
+
+  @Test("A frame of another iteration than is due is refused", arguments: [0, 2, .max] as [UInt32])
+  func iteration(found: UInt32) throws {
+    let error = try refusal(of: Self.frame(record: Self.good, data: Self.page, iteration: found))
+    #expect(error == .wire(channel: 1, .iterationBroken(found: found, expected: 1)))
+  }
+
+  @Test("A frame of a lane that feeds another channel, or none, is refused", arguments: [8, 9, 65535] as [UInt16])
+  func lane(found: UInt16) throws {
+    let error = try refusal(of: Self.frame(record: Self.good, data: Self.page, lane: found))
+    #expect(error == .laneElsewhere(channel: 1, lane: Int(found)))
+  }
+
+  @Test("After the last iteration no frame is taken")
+  func closed() throws {
+    let blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 70 * 4096)])
+    let harness = try PipelineHarness(channelCount: 1)
+    let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
+    let receiver = harness.receiver(memory, codecs: [])
+    receiver.close()
+    receiver.start()
+    try harness.near[0].send(Self.frame(record: Self.good, data: Self.page))
+    #expect(try harness.awaitFailure() == .wire(channel: 1, .frameAfterLast))
+    receiver.stop()
+    #expect(memory.writtenByteCount == 0)
+  }
+
+  @Test("Deltas that are damaged, too long, or not what their lengths say are refused before anything is written")
+  func deltas() throws {
+    let blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 70 * 4096)])
+    let parts: [[UInt8]] = [
+      [0, 0], [3, 0, 0, 1], [2, 0, 0, 0], [4, 0, 0xff, 0x7f, 1, 9], [3, 0, 0, 1, 9, 9], [0xff, 0x0f, 0, 1, 9],
+      [3, 0, 0xff, 0xff, 0xff],
+    ]
+    for part in parts {
+      let harness = try PipelineHarness(channelCount: 1)
+      let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
+      let receiver = ReceivingPipeline(
+        memory: memory, connections: harness.far,
+        session: .init(codecs: [], laneCount: 1, channelCount: 1, features: .deltas),
+        onEvent: { [events = harness.events] in events.post(.receiving($0)) })
+      receiver.start()
+      try harness.near[0].send(Self.deltaFrame(part))
+      switch try harness.awaitFailure() {
+      case .wire, .badDelta: break
+      case let other: Issue.record("\(part): \(other)")
+      }
+      receiver.stop()
+      #expect(memory.writtenByteCount == 0, "\(part)")
+    }
+  }
+
+  /// A frame with one data page and one delta page.
+  private static func deltaFrame(_ part: [UInt8]) -> [UInt8] {
+    var body = [UInt8](repeating: 0, count: SpanRecord.byteCount)
+    let record = SpanRecord.span(block: 0, index: 0, zero: 0, data: 1, delta: 2)
+    body.withMutableRawSpan { record.encode(into: &$0) }
+    body += page + part
+    let header = FrameHeader(
+      type: .pages, iteration: 1, recordCount: 1, dataByteCount: 4096, deltaByteCount: part.count,
+      dataDecodedByteCount: 4096, deltaDecodedByteCount: part.count, lane: 0, bodyChecksum: PageHash.checksum(body))
+    var encoded = [UInt8](repeating: 0, count: FrameHeader.byteCount)
+    encoded.withMutableRawSpan { header.encode(into: &$0) }
+    return encoded + body
   }
 
   @Test("A frame out of sequence is refused")

@@ -112,6 +112,20 @@ import Wire
     #expect(TemporaryDirectory.exists(harness.output))
   }
 
+  @Test("Whatever happens to data channels after 'ready', only the control channel says who has the guest")
+  func dataChannelEndsBeforeCommit() throws {
+    let harness = try Harness()
+    harness.start()
+    let control = try reachReady(harness)
+    // The source's process ends right after its commit: all of its connections do, in any order.
+    control.dropKept()
+    HostClock.sleep(nanoseconds: 300_000_000)
+    try control.send(.commit)
+    control.connection.shutDown()
+    #expect(try harness.finish().outcome == .completed)
+    #expect(TemporaryDirectory.exists(harness.output))
+  }
+
   @Test("A cancel after 'ready' ends as cancelled when the source heeds it")
   func heededAfterReady() throws {
     let harness = try Harness()
@@ -161,4 +175,9 @@ final class ControlConnection {
 
   /// Lives as long as this one.
   func keep(_ other: ControlConnection) { kept.append(other) }
+
+  func dropKept() {
+    for other in kept { other.connection.shutDown() }
+    kept = []
+  }
 }

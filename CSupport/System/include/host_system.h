@@ -28,8 +28,9 @@ int hs_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
 // Wakes at most `count` waiters of `word`; returns how many.
 int hs_futex_wake(const uint32_t *word, int count);
 
-// PR_SET_PDEATHSIG: SIGTERM for this process when the thread that started it ends.
-int hs_end_with_parent(void);
+// PR_SET_PDEATHSIG: SIGTERM for this process when the thread of `parent` that started it ends. -ESRCH: `parent` has ended
+// already.
+int hs_end_with_parent(pid_t parent);
 
 // Memory -------------------------------------------------------------------------------------------------
 
@@ -160,7 +161,7 @@ int hs_socket_set_buffers(int fd, int send_bytes, int receive_bytes);
 int hs_tcp_busy_time(int fd, uint64_t *busy_us, uint64_t *receiver_limited_us);
 
 // SO_RCVTIMEO and SO_SNDTIMEO; 0 means none.
-int hs_socket_set_timeout(int fd, int64_t timeout_ns);
+int hs_socket_set_timeouts(int fd, int64_t receive_ns, int64_t send_ns);
 
 struct hs_iovec {
   const void *base;

@@ -103,7 +103,11 @@ final class FaultHandler: Sendable {
         let status = hs_uffd_write_protect(
           userfault.descriptor, UInt(event.start), PageGeometry.pageByteCount, HS_UFFD_UNPROTECT_QUIETLY)
         // Memory is being discarded: the writer finds the page protected once more, and asks again.
-        guard status == 0 || status == -EAGAIN else { throw Errno(rawValue: -status) }
+        guard status == 0 || status == -EAGAIN else {
+          // Before anybody can look at the notes, which lack the pages that are not protected any more.
+          record.fail(Errno(rawValue: -status))
+          throw Errno(rawValue: -status)
+        }
       }
       for event in events {
         let pageCount = max(1, Int(event.byte_count) / PageGeometry.pageByteCount)

@@ -75,8 +75,8 @@ public final class FaultLog: MarkableDirtyLog {
   }
 
   public func sync(into pending: [SpanMap]) throws(GuestMemoryError) {
-    try record.check()
     record.settling.withLock { _ in }
+    try record.check()
     record.dirty.add(to: pending)
     record.discarded.add(to: pending)
   }

@@ -42,8 +42,9 @@ struct DemoCommand: ParsableCommand {
   @Flag(help: "With --listen: beyond this host, although the connection is neither encrypted nor authenticated.")
   var insecure = false
 
-  @Flag(help: .hidden)
-  var underParent = false
+  /// The process that started this one, which speaks lines of JSON with it.
+  @Option(help: .hidden)
+  var parent: Int32?
 
   @OptionGroup(title: "General") var common: CommonOptions
 
@@ -55,7 +56,7 @@ struct DemoCommand: ParsableCommand {
   func run() throws {
     if let listen {
       return try DemoReceiver(
-        endpoint: listen, insecure: insecure, settle: settle, underParent: underParent, options: common
+        endpoint: listen, insecure: insecure, settle: settle, parent: parent, options: common
       ).run()
     }
     try DemoSender(plan: try guest.plan(), guest: guest, move: move, settle: settle, receiver: to, options: common)

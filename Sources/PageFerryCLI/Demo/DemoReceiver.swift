@@ -17,12 +17,6 @@ struct DemoNews: Codable {
   /// Why it ended without one.
   var failure: MigrationReport.Failure?
 
-  func line() throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(self), as: UTF8.self)
-  }
-
   init(listening: String? = nil, proof: DemoProof? = nil, failure: MigrationReport.Failure? = nil) {
     self.listening = listening
     self.proof = proof
@@ -56,13 +50,15 @@ struct DemoReceiver {
   let insecure: Bool
   let settle: Double
   /// Started by a demo's sender: it speaks lines of JSON, and does not outlive it.
-  let underParent: Bool
+  let parent: Int32?
   let options: CommonOptions
 
+  private var underParent: Bool { parent != nil }
+
   func run() throws {
-    if underParent {
+    if let parent {
       // Ctrl-C reaches both: the sender decides.
-      ChildProcess.endWithParent()
+      guard ChildProcess.endWithParent(parent) else { throw ExitCode.failure }
       ChildProcess.ignoreInterrupts()
     }
     let logger = ConsoleLogHandler.logger(quiet: options.quiet || underParent)
@@ -99,7 +95,9 @@ struct DemoReceiver {
     logger.info("the guest runs here; it is compared in \(Decimal.fixed(settle, digits: 1)) s")
     let proof = try prove(guest)
     if underParent { return try tell(DemoNews(proof: proof)) }
-    print(options.json ? try DemoNews(proof: proof).line() : ReportTable.text(report) + "\n" + DemoStory.tell(proof))
+    print(
+      options.json
+        ? try ReportTable.line(DemoNews(proof: proof)) : ReportTable.text(report) + "\n" + DemoStory.tell(proof))
     if !proof.isSound { throw ExitCode(CInt(FailureCode.digestMismatch.rawValue)) }
   }
 
@@ -112,9 +110,9 @@ struct DemoReceiver {
     let found = try guest.verify(everything: true)
     return DemoProof(
       isSound: found.isSound, pagesChecked: found.pagesChecked, writes: found.writesAccounted,
-      writesHere: guest.statistics.writes - before, ranFor: ran,
+      writesHere: guest.statistics.writes &- before, ranFor: ran,
       longestGapMilliseconds: guest.statistics.longestGap.seconds * 1000, faults: found.faults)
   }
 
-  private func tell(_ news: DemoNews) throws { Console.output(try news.line()) }
+  private func tell(_ news: DemoNews) throws { Console.output(try ReportTable.line(news)) }
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import FoundationEssentials
 import HostSystem
 import PageFerry
 import Synchronization
@@ -47,19 +46,13 @@ final class DemoScreen: Sendable {
     while !stopSpot.wait(nanoseconds: interval, until: { stopped.load(ordering: .relaxed) }) {
       let (now, guest) = read()
       if json {
-        Console.output(Self.line(now))
+        if let line = try? ReportTable.line(now) { Console.output(line) }
       } else if console.isTerminal {
         console.showScreen(lines(now, guest))
       } else {
         console.print(ProgressDisplay.line(now) + "  dirty \(Self.rate(now.ram.dirtyPagesRate))")
       }
     }
-  }
-
-  private static func line(_ now: MigrationStatistics) -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return (try? encoder.encode(now)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
   }
 
   // MARK: The screen

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import FoundationEssentials
+import Glibc
 import GuestMemory
 import HostSystem
 import PageFerry
@@ -46,13 +46,13 @@ struct DemoSender {
     let report = session.run()
     screen.stop()
     guard report.failure == nil else {
-      if options.json { Console.output(try DemoEnd(report: report, proof: nil).line()) }
+      if options.json { Console.output(try ReportTable.line(DemoEnd(report: report, proof: nil))) }
       throw Outcome.exit(report)
     }
     if !options.json { print(ReportTable.text(report)) }
     let proof = try child.map { try awaitProof($0) }
     if options.json {
-      Console.output(try DemoEnd(report: report, proof: proof).line())
+      Console.output(try ReportTable.line(DemoEnd(report: report, proof: proof)))
     } else {
       print("\n" + DemoStory.tell(report, plan: plan, proof: proof))
     }
@@ -85,7 +85,7 @@ struct DemoSender {
       return try ChildProcess(
         program: "/proc/self/exe",
         arguments: [
-          "demo", "--listen", "127.0.0.1:0", "--under-parent", "--settle", "\(settle)", "--dead-peer",
+          "demo", "--listen", "127.0.0.1:0", "--parent", "\(getpid())", "--settle", "\(settle)", "--dead-peer",
           "\(options.deadPeer)",
         ])
     } catch {
@@ -116,10 +116,4 @@ struct DemoSender {
 struct DemoEnd: Codable {
   var report: MigrationReport
   var proof: DemoProof?
-
-  func line() throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(self), as: UTF8.self)
-  }
 }
