@@ -63,7 +63,8 @@ public struct FrameBody {
     case .span(_, _, let zero, let data, let delta):
       zeroPageCount += zero.nonzeroBitCount
       dataPageCount += data.nonzeroBitCount
-      deltaPageCount += delta.nonzeroBitCount
+      // Most frames have none, and counting bits takes a dozen instructions on the baseline CPU.
+      if delta != 0 { deltaPageCount += delta.nonzeroBitCount }
     case .zeroRun(let block, let index, let count):
       let firstPage = index * PageGeometry.pagesPerSpan
       zeroPageCount += min(count * PageGeometry.pagesPerSpan, blocks.pageCount(block: block) - firstPage)
