@@ -50,7 +50,7 @@ final class DemoScreen: Sendable {
       } else if console.isTerminal {
         console.showScreen(lines(now, guest))
       } else {
-        console.print(ProgressDisplay.line(now) + "  dirty \(Self.rate(now.ram.dirtyPagesRate))")
+        console.print(ProgressDisplay.line(now) + "  guest writes \(Self.rate(guest.pagesPerSecond))")
       }
     }
   }
