@@ -1,49 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-import HostSystem
 import PageFerry
-import Synchronization
 
 /// Shows a running migration: a line that is rewritten five times a second on a terminal, a plain line every two
 /// seconds elsewhere.
 final class ProgressDisplay: Sendable {
-  private let read: @Sendable () -> MigrationStatistics
   private let console: Console
-  private let stopped = Atomic<Bool>(false)
-  private let stopSpot = ParkingSpot()
-  private let thread = Mutex<HostThread?>(nil)
+  private let ticker: Ticker
 
   init(console: Console = .shared, reading read: @escaping @Sendable () -> MigrationStatistics) {
     self.console = console
-    self.read = read
+    ticker = Ticker(every: console.isTerminal ? 200_000_000 : 2_000_000_000) { Self.show(read(), on: console) }
   }
 
-  func start() {
-    thread.withLock { $0 = HostThread(name: "pf-display") { [self] in run() } }
-  }
+  func start() { ticker.start() }
 
   func stop() {
-    stopped.store(true, ordering: .relaxed)
-    stopSpot.wake()
-    let running = thread.withLock { thread -> HostThread? in
-      defer { thread = nil }
-      return thread
-    }
-    running?.join()
+    ticker.stop()
     console.clearProgress()
   }
 
-  private func run() {
-    let interval: Int64 = console.isTerminal ? 200_000_000 : 2_000_000_000
-    while !stopSpot.wait(nanoseconds: interval, until: { stopped.load(ordering: .relaxed) }) {
-      let now = read()
-      guard !now.peer.isEmpty, !now.status.isFinal else { continue }
-      if now.status == .setup {
-        // Nothing moves yet: on a terminal, say what is being waited for.
-        if console.isTerminal { console.showProgress("setup       \(now.peer)") }
-        continue
-      }
-      let line = Self.line(now)
-      if console.isTerminal { console.showProgress(line) } else { console.print(line) }
+  private static func show(_ now: MigrationStatistics, on console: Console) {
+    guard !now.peer.isEmpty, !now.status.isFinal else { return }
+    if now.status == .setup {
+      // Nothing moves yet: on a terminal, say what is being waited for.
+      if console.isTerminal { console.showProgress("setup       \(now.peer)") }
+    } else if console.isTerminal {
+      console.showProgress(line(now))
+    } else {
+      console.print(line(now))
     }
   }
 

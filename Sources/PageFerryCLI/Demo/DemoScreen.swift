@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import HostSystem
 import PageFerry
-import Synchronization
 import Workload
 
 /// Shows a demo while it runs: one screen, redrawn, on a terminal; a line every two seconds elsewhere; an object a
@@ -9,55 +7,38 @@ import Workload
 final class DemoScreen: Sendable {
   typealias Reading = @Sendable () -> (MigrationStatistics, WorkloadStatistics)
 
-  private let title: String
-  private let downtimeLimit: Double
-  private let json: Bool
-  private let read: Reading
-  private let console = Console.shared
-  private let stopped = Atomic<Bool>(false)
-  private let stopSpot = ParkingSpot()
-  private let thread = Mutex<HostThread?>(nil)
+  private let ticker: Ticker
+  private let console: Console
 
   /// - Parameter downtimeLimit: in ms.
-  init(title: String, downtimeLimit: Double, json: Bool, reading read: @escaping Reading) {
-    self.title = title
-    self.downtimeLimit = downtimeLimit
-    self.json = json
-    self.read = read
-  }
-
-  func start() {
-    thread.withLock { $0 = HostThread(name: "pf-display") { [self] in run() } }
-  }
-
-  func stop() {
-    stopped.store(true, ordering: .relaxed)
-    stopSpot.wake()
-    let running = thread.withLock { thread -> HostThread? in
-      defer { thread = nil }
-      return thread
-    }
-    running?.join()
-    console.clearProgress()
-  }
-
-  private func run() {
-    let interval: Int64 = json ? 1_000_000_000 : console.isTerminal ? 200_000_000 : 2_000_000_000
-    while !stopSpot.wait(nanoseconds: interval, until: { stopped.load(ordering: .relaxed) }) {
+  init(
+    title: String, downtimeLimit: Double, json: Bool, console: Console = .shared, reading read: @escaping Reading
+  ) {
+    self.console = console
+    ticker = Ticker(every: json ? 1_000_000_000 : console.isTerminal ? 200_000_000 : 2_000_000_000) {
       let (now, guest) = read()
       if json {
         if let line = try? ReportTable.line(now) { Console.output(line) }
       } else if console.isTerminal {
-        console.showScreen(lines(now, guest))
+        console.showScreen(Self.lines(now, guest, title: title, downtimeLimit: downtimeLimit))
       } else {
         console.print(ProgressDisplay.line(now) + "  guest writes \(Self.rate(guest.pagesPerSecond))")
       }
     }
   }
 
+  func start() { ticker.start() }
+
+  func stop() {
+    ticker.stop()
+    console.clearProgress()
+  }
+
   // MARK: The screen
 
-  private func lines(_ now: MigrationStatistics, _ guest: WorkloadStatistics) -> [String] {
+  private static func lines(
+    _ now: MigrationStatistics, _ guest: WorkloadStatistics, title: String, downtimeLimit: Double
+  ) -> [String] {
     let pages = now.pages
     var rows: [(String, String)] = [
       ("", title),
@@ -70,8 +51,8 @@ final class DemoScreen: Sendable {
       ),
       (
         "guest",
-        "writes \(Self.rate(guest.pagesPerSecond))"
-          + (now.ram.dirtySyncCount > 0 ? ", the last sync saw \(Self.rate(now.ram.dirtyPagesRate))" : "")
+        "writes \(rate(guest.pagesPerSecond))"
+          + (now.ram.dirtySyncCount > 0 ? ", the last sync saw \(rate(now.ram.dirtyPagesRate))" : "")
       ),
       ("pages", "zero \(pages.zero)  data \(pages.data)  delta \(pages.delta)"),
       ("", "unchanged \(pages.unchanged)  deferred \(pages.deferred)  not read \(pages.notRead)"),
@@ -88,7 +69,7 @@ final class DemoScreen: Sendable {
         ))
     }
     rows.append(("codec", now.codecsInUse.isEmpty ? "–" : now.codecsInUse))
-    rows.append(("lanes", now.lanes.map(Self.share).joined(separator: "   ")))
+    rows.append(("lanes", now.lanes.map(share).joined(separator: "   ")))
     rows.append(
       (
         "downtime",
@@ -101,12 +82,12 @@ final class DemoScreen: Sendable {
     }
   }
 
-  private func iteration(_ now: MigrationStatistics) -> String {
+  private static func iteration(_ now: MigrationStatistics) -> String {
     guard let iteration = now.iteration else { return "" }
     return ", iteration \(iteration.iteration) (\(iteration.pendingPages) pages)"
   }
 
-  private func bar(_ fraction: Double) -> String {
+  private static func bar(_ fraction: Double) -> String {
     let width = 40
     let filled = Int(fraction * Double(width))
     return "[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: width - filled))] "
