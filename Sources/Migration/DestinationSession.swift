@@ -63,7 +63,8 @@ public final class DestinationSession: Sendable {
   private let logger: Logger
   private let clock = PhaseClock()
   private let events = Mailbox<SessionEvent>()
-  private let meter = RateMeter()
+  private let byteMeter = RateMeter()
+  private let pageMeter = RateMeter()
   private let live = Mutex(Live())
 
   /// What other threads look at.
@@ -125,7 +126,8 @@ public final class DestinationSession: Sendable {
     _ control: ControlChannel, _ hello: ControlMessage.Hello
   ) throws(MigrationFailure) -> MigrationReport {
     clock.restart()
-    meter.restart()
+    byteMeter.restart()
+    pageMeter.restart()
     live.withLock { live in
       live.hello = hello
       live.control = control.connection
@@ -312,15 +314,14 @@ extension DestinationSession {
     let seconds = clock.seconds
     let total = live.blocks?.pageCount ?? 0
     let wire = (live.pipeline?.receivedByteCount ?? 0) + (live.control?.receivedByteCount ?? 0)
-    let rate = meter.rate(bytes: wire, pages: applied.zeroPages + applied.dataPages + applied.deltaPages)
     var ram = MigrationStatistics.RAM()
     ram.transferred = wire
     ram.total = live.blocks?.byteCount ?? 0
     ram.duplicate = applied.zeroPages
     ram.normal = applied.dataPages
     ram.normalBytes = applied.dataPages * 4096
-    ram.mbps = rate.bytesPerSecond * 8 / 1e6
-    ram.pagesPerSecond = rate.pagesPerSecond
+    ram.mbps = byteMeter.rate(wire) * 8 / 1e6
+    ram.pagesPerSecond = pageMeter.rate(applied.zeroPages + applied.dataPages + applied.deltaPages)
     ram.precopyBytes = wire
     var pages = MigrationStatistics.Pages()
     pages.total = UInt64(total)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import GuestMemory
+import HostSystem
 import Lanes
 import PageCodecs
 import PageKernels
@@ -13,7 +14,6 @@ extension SourceSession {
     let sent = now.pipeline?.statistics ?? SendingStatistics()
     let seconds = clock.seconds
     let wire = now.wireBytes
-    let rate = meter.rate(bytes: wire, pages: sent.donePages)
     let active = max(seconds.active + seconds.switchover, 1e-9) * 1e9
     var ram = MigrationStatistics.RAM()
     ram.transferred = wire
@@ -25,8 +25,8 @@ extension SourceSession {
     ram.normal = sent.dataPages
     ram.normalBytes = sent.dataPages * 4096
     ram.dirtyPagesRate = now.dirtyPagesPerSecond
-    ram.mbps = rate.bytesPerSecond * 8 / 1e6
-    ram.pagesPerSecond = rate.pagesPerSecond
+    ram.mbps = byteMeter.rate(wire) * 8 / 1e6
+    ram.pagesPerSecond = pageMeter.rate(sent.donePages)
     ram.dirtySyncCount = now.syncCount
     ram.precopyBytes = now.wireAtPause > 0 ? now.wireAtPause : wire
     ram.downtimeBytes = now.wireAtPause > 0 ? wire - now.wireAtPause : 0

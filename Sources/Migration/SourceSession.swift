@@ -78,7 +78,8 @@ public final class SourceSession: Sendable {
   /// Why a paused guest could not be resumed here.
   private let notResumed = Mutex<GuestError?>(nil)
   let record = SourceRecord()
-  let meter = RateMeter()
+  let byteMeter = RateMeter()
+  let pageMeter = RateMeter()
   private let cacheBudget: CacheBudget
 
   /// - Parameter guest: one that runs must have its memory mapped here.
