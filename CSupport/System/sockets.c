@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -27,6 +28,8 @@ int hs_tcp_configure(int fd, int idle_s, int interval_s, int count) {
   return result;
 }
 
+int hs_tcp_set_unsent_limit(int fd, int bytes) { return set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes); }
+
 int hs_tcp_set_congestion(int fd, const char *name) {
   return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0 ? 0 : -errno;
 }
@@ -46,18 +49,27 @@ int hs_socket_set_timeouts(int fd, int64_t receive_ns, int64_t send_ns) {
   return result != 0 ? result : set_timeout(fd, SO_SNDTIMEO, send_ns);
 }
 
-ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count) {
-  struct iovec list[HS_IOVEC_MAX];
-  if (count > HS_IOVEC_MAX)
-    count = HS_IOVEC_MAX;
-  for (size_t i = 0; i < count; i++) {
-    list[i].iov_base = (void *)(uintptr_t)parts[i].base;
-    list[i].iov_len = parts[i].byte_count;
-  }
+// The kernel is given the caller's list as it is.
+_Static_assert(sizeof(struct hs_iovec) == sizeof(struct iovec), "same size");
+_Static_assert(offsetof(struct hs_iovec, base) == offsetof(struct iovec, iov_base), "same place");
+_Static_assert(offsetof(struct hs_iovec, byte_count) == offsetof(struct iovec, iov_len), "same place");
+
+static struct msghdr message_of(const struct hs_iovec *parts, size_t count) {
   struct msghdr message;
   memset(&message, 0, sizeof message);
-  message.msg_iov = list;
-  message.msg_iovlen = count;
+  message.msg_iov = (struct iovec *)(uintptr_t)parts;
+  message.msg_iovlen = count < HS_IOVEC_MAX ? count : HS_IOVEC_MAX;
+  return message;
+}
+
+ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count) {
+  struct msghdr message = message_of(parts, count);
   ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
   return sent >= 0 ? sent : -errno;
+}
+
+ssize_t hs_receive_vector(int fd, const struct hs_iovec *parts, size_t count) {
+  struct msghdr message = message_of(parts, count);
+  ssize_t received = recvmsg(fd, &message, MSG_WAITALL);
+  return received >= 0 ? received : -errno;
 }

@@ -6,6 +6,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
 
 int hs_tcp_busy_time(int fd, uint64_t *busy_us, uint64_t *receiver_limited_us) {
@@ -18,4 +19,14 @@ int hs_tcp_busy_time(int fd, uint64_t *busy_us, uint64_t *receiver_limited_us) {
   *busy_us = info.tcpi_busy_time;
   *receiver_limited_us = info.tcpi_rwnd_limited;
   return 0;
+}
+
+int hs_tcp_round_trip_us(int fd) {
+  struct tcp_info info;
+  socklen_t length = sizeof info;
+  memset(&info, 0, sizeof info);
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
+    return -errno;
+  // A socket that listens, or is not connected yet, has none.
+  return info.tcpi_rtt == 0 ? -ENOTCONN : (int)info.tcpi_rtt;
 }

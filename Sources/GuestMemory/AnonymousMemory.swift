@@ -7,7 +7,7 @@ import SystemPackage
 ///
 /// First-touch faults are a receiver's largest cost (about 2 µs for a 4 KiB page, 0.4 µs a page with huge pages), so
 /// the range is advised huge, and a background thread can populate it ahead of the pages that arrive.
-public final class AnonymousMemory: DestinationMemory {
+public final class AnonymousMemory: MappedDestination {
   public let blocks: BlockTable
   /// What the blocks are made of.
   public let backing: Backing
@@ -69,6 +69,17 @@ public final class AnonymousMemory: DestinationMemory {
     }
   }
 
+  @unsafe public func withRuns(
+    block: Int, span: Int, pages: PageMask, _ body: (UnsafeMutableRawBufferPointer) -> Void
+  ) {
+    precondition(pages & ~blocks.pages(block: block, span: span) == 0, "pages outside their block")
+    written.maps[block].insert(pages, span: span)
+    pages.forEachRun { run in
+      let byteCount = run.count * PageGeometry.pageByteCount
+      unsafe body(UnsafeMutableRawBufferPointer(start: address(block, span, run.lowerBound), count: byteCount))
+    }
+  }
+
   public func clear(block: Int, span: Int, pages: PageMask) throws(GuestMemoryError) {
     precondition(pages & ~blocks.pages(block: block, span: span) == 0, "pages outside their block")
     (pages & written.maps[block].pages(span: span)).forEachRun { run in
@@ -95,14 +106,19 @@ public final class AnonymousMemory: DestinationMemory {
   }
 
   public func digest(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> BlockDigest {
+    var sum = BlockDigest()
+    for span in spans { sum.add(digest(block: block, span: span, pages: written.maps[block].pages(span: span))) }
+    return sum
+  }
+
+  public func digest(block: Int, span: Int, pages: PageMask) -> BlockDigest {
+    precondition(pages & ~blocks.pages(block: block, span: span) == 0, "pages outside their block")
     var digest = BlockDigest()
-    for span in spans {
-      written.maps[block].pages(span: span).forEachRun { run in
-        // SAFETY: only pages of the block are ever marked as written.
-        let data = unsafe RawSpan(
-          _unsafeStart: address(block, span, run.lowerBound), byteCount: run.count * PageGeometry.pageByteCount)
-        digest.add(data, span: span, pages: .lowest(run.count) << PageMask(run.lowerBound))
-      }
+    pages.forEachRun { run in
+      // SAFETY: the run lies in its block.
+      let data = unsafe RawSpan(
+        _unsafeStart: address(block, span, run.lowerBound), byteCount: run.count * PageGeometry.pageByteCount)
+      digest.add(data, span: span, pages: .lowest(run.count) << PageMask(run.lowerBound))
     }
     return digest
   }

@@ -41,6 +41,17 @@ public protocol DestinationMemory: AnyObject, Sendable {
   func discard()
 }
 
+/// Guest memory that is mapped in this process: channels receive raw pages straight into it.
+public protocol MappedDestination: DestinationMemory {
+  /// Calls `body` with where the pages of a span lie, one run after the other, and takes note that they are written.
+  /// What it is given stays mapped as long as this object lives, and is the calling channel's alone until the guest
+  /// runs.
+  @unsafe func withRuns(block: Int, span: Int, pages: PageMask, _ body: (UnsafeMutableRawBufferPointer) -> Void)
+
+  /// The digest of pages of a span, as they are now.
+  func digest(block: Int, span: Int, pages: PageMask) -> BlockDigest
+}
+
 /// Which pages of each block have been written: the others are known to be zero.
 final class WrittenPages: Sendable {
   let maps: [SpanMap]

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import CHostSystem
 import Glibc
+import HostSystem
 public import PageKernels
 public import PageModel
+import Synchronization
 import SystemPackage
 
 /// A raw RAM image in a file: the memory of a guest that does not run.
@@ -148,6 +150,41 @@ public final class ImageSource: SourceMemory {
     }
     return present
   }
+
+  /// The image in memory of this process, all of it resident and in huge pages, as a VMM has its guest.
+  /// - Parameter threadCount: threads that read.
+  public func loaded(threadCount: Int) throws(GuestMemoryError) -> ProcessMemorySource {
+    let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
+    let next = Atomic<Int>(0)
+    let failure = Mutex<GuestMemoryError?>(nil)
+    let chunks = blocks.blocks.indices.flatMap { block in
+      stride(from: 0, to: Int(blocks.blocks[block].byteCount), by: Self.loadByteCount).map { (block, $0) }
+    }
+    let threads = (0..<max(1, threadCount)).map { number in
+      HostThread(name: "pf-load-\(number)") { [self] in
+        while true {
+          let index = next.add(1, ordering: .relaxed).oldValue
+          guard index < chunks.count, failure.withLock({ $0 == nil }) else { return }
+          let (block, start) = chunks[index]
+          let byteCount = min(Self.loadByteCount, Int(blocks.blocks[block].byteCount) - start)
+          // SAFETY: the chunk lies in its block, and is this thread's alone.
+          var bytes = unsafe MutableRawSpan(_unsafeStart: memory.base(block: block) + start, byteCount: byteCount)
+          do throws(GuestMemoryError) { try read(at: map.fileOffsets[block] + UInt64(start), into: &bytes) } catch {
+            failure.withLock { $0 = error }
+          }
+        }
+      }
+    }
+    for thread in threads { thread.join() }
+    if let failure = failure.withLock({ $0 }) { throw failure }
+    try checkUnchanged()
+    // SAFETY: each base is that of a block, mapped as long as the owner lives.
+    return unsafe ProcessMemorySource(
+      blocks: blocks, bases: blocks.blocks.indices.map { unsafe UnsafeRawPointer(memory.base(block: $0)) },
+      owner: memory)
+  }
+
+  private static let loadByteCount = 2 << 20
 
   public func checkUnchanged() throws(GuestMemoryError) {
     guard FileIdentity(file) == identity else { throw .changedWhileRead(path: path) }

@@ -33,13 +33,16 @@ public struct ProcessUsage: Sendable {
   /// Most bytes resident at any time, mapped files included.
   public let peakResidentByteCount: Int64
 
+  /// User and system time of all threads so far, in nanoseconds.
+  public static var cpuNanoseconds: Int64 { hs_process_cpu_ns() }
+
   /// What the kernel says now. The peak is VmHWM of /proc/self/status: that of getrusage(2) is inherited from the
   /// process that forked this one.
   public static func current() -> ProcessUsage {
     let status = HostMemory.firstBytes(of: "/proc/self/status") ?? ""
     let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
     let kibibytes = line.flatMap { Int64($0.filter { $0.isNumber }) } ?? 0
-    return ProcessUsage(cpuNanoseconds: hs_process_cpu_ns(), peakResidentByteCount: kibibytes << 10)
+    return ProcessUsage(cpuNanoseconds: cpuNanoseconds, peakResidentByteCount: kibibytes << 10)
   }
 }
 

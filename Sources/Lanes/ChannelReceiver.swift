@@ -24,7 +24,8 @@ final class ChannelCounters: Sendable {
 /// Receives a channel's frames, checks each one whole, and applies it to guest memory.
 ///
 /// Belongs to the channel's thread; its buffers are allocated once, at the protocol's limits, never by a number from
-/// the wire. Nothing is written before the frame's lengths, masks and checksum have passed.
+/// the wire. Nothing is written before the frame's lengths, masks and checksum have passed. Raw pages without a checksum
+/// are received where they belong, if memory is mapped: what vouches for them is their block's digest.
 final class ChannelReceiver {
   /// Bytes of a channel's buffers.
   static let bufferByteCount =
@@ -33,6 +34,13 @@ final class ChannelReceiver {
   private let number: Int
   private let connection: Connection
   private let memory: any DestinationMemory
+  /// The same, if it is mapped here.
+  private let mapped: (any MappedDestination)?
+  /// Where raw pages go.
+  private let vector = IOVector()
+  /// Of the pages that have arrived since the last mark, per block; nil if they are not wanted, or memory is read back
+  /// for them.
+  private var digests: [BlockDigest]?
   private let blocks: BlockTable
   private let counters: ChannelCounters
   /// By tag; a session has at most a handful. One serves all lanes of the channel, or one lane if it has a history.
@@ -84,31 +92,92 @@ final class ChannelReceiver {
     markedIterations = Array(repeating: 0, count: session.laneCount)
     self.connection = connection
     self.memory = memory
+    mapped = memory as? any MappedDestination
+    digests =
+      session.features.contains(.digests) && mapped != nil
+      ? Array(repeating: BlockDigest(), count: memory.blocks.blocks.count) : nil
     blocks = memory.blocks
     self.counters = counters
   }
 
   /// Receives and applies frames until `isStopped`.
-  /// - Parameter onMark: called with lane and iteration for each end-of-iteration frame.
-  func run(isStopped: () -> Bool, isClosed: () -> Bool, onMark: (Int, UInt32) -> Void) throws(LaneError) {
+  /// - Parameter onMark: called with lane and iteration for each end-of-iteration frame, and the digests of what has
+  ///   arrived since the last.
+  func run(
+    isStopped: () -> Bool, isClosed: () -> Bool, onMark: (Int, UInt32, [BlockDigest]?) -> Void
+  ) throws(LaneError) {
     while !isStopped() {
       let header = try receiveHeader()
-      do throws(TransportError) {
-        try body.withMutableBytes(0..<header.bodyByteCount) { (bytes) throws(TransportError) in
-          try connection.receive(into: &bytes)
-        }
-      } catch { throw .transport(channel: number, error) }
+      try receive(0..<header.summedByteCount)
       do throws(WireError) {
-        try body.withBytes(0..<header.bodyByteCount) { (bytes) throws(WireError) in
+        try body.withBytes(0..<header.summedByteCount) { (bytes) throws(WireError) in
           try records.decode(bytes, header: header, blocks: blocks, features: session.features)
         }
       } catch { throw .wire(channel: number, error) }
       if isClosed() { throw .wire(channel: number, .frameAfterLast) }
       try checkIteration(header)
-      if header.type == .pages { try apply(header) }
+      if header.type == .pages { try take(header) }
       nextSequence += 1
       counters.appliedFrames.store(nextSequence, ordering: .relaxed)
-      if header.type == .endOfIteration { onMark(Int(header.lane), header.iteration) }
+      if header.type == .endOfIteration { onMark(Int(header.lane), header.iteration, takeDigests()) }
+    }
+  }
+
+  private func takeDigests() -> [BlockDigest]? {
+    guard let digests else { return nil }
+    self.digests = Array(repeating: BlockDigest(), count: digests.count)
+    return digests
+  }
+
+  /// Receives a part of the body to its place in the buffer.
+  private func receive(_ range: Range<Int>) throws(LaneError) {
+    do throws(TransportError) {
+      try body.withMutableBytes(range) { (bytes) throws(TransportError) in try connection.receive(into: &bytes) }
+    } catch { throw .transport(channel: number, error) }
+  }
+
+  /// Applies a frame whose records have passed.
+  private func take(_ header: FrameHeader) throws(LaneError) {
+    if header.flags.contains(.dataUnsummed) {
+      if let mapped {
+        try receiveInPlace(mapped)
+      } else {
+        try receive(records.data)
+        try apply(header)
+      }
+    } else {
+      try apply(header)
+    }
+    count()
+    if digests != nil, let mapped { digest(mapped) }
+  }
+
+  /// Receives a frame's raw pages where they belong.
+  private func receiveInPlace(_ mapped: any MappedDestination) throws(LaneError) {
+    let started = HostClock.now()
+    for record in records.records {
+      try clear(record)
+      guard case .span(let block, let index, _, let pages, _) = record else { continue }
+      // At most one part per data page, of which a frame has fewer than the vector has room for.
+      unsafe mapped.withRuns(block: block, span: index, pages: pages) { unsafe vector.append($0) }
+    }
+    do throws(TransportError) { try connection.receive(into: vector) } catch {
+      throw .transport(channel: number, error)
+    }
+    counters.storeNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
+  }
+
+  private func count() {
+    counters.zeroPages.add(UInt64(records.zeroPageCount), ordering: .relaxed)
+    counters.dataPages.add(UInt64(records.dataPageCount), ordering: .relaxed)
+    counters.deltaPages.add(UInt64(records.deltaPageCount), ordering: .relaxed)
+  }
+
+  /// Adds the frame's data pages to the digests, from memory: they are still in the cache.
+  private func digest(_ mapped: any MappedDestination) {
+    for record in records.records {
+      guard case .span(let block, let index, _, let pages, _) = record, pages != 0 else { continue }
+      digests?[block].add(mapped.digest(block: block, span: index, pages: pages))
     }
   }
 
@@ -150,9 +219,6 @@ final class ChannelReceiver {
     try withData(header) { (data) throws(LaneError) in
       try withDeltas(header) { (deltas) throws(LaneError) in try store(data, deltas) }
     }
-    counters.zeroPages.add(UInt64(records.zeroPageCount), ordering: .relaxed)
-    counters.dataPages.add(UInt64(records.dataPageCount), ordering: .relaxed)
-    counters.deltaPages.add(UInt64(records.deltaPageCount), ordering: .relaxed)
   }
 
   /// Decodes the parts that are encoded; in the order in which they were encoded, which a history needs.
@@ -230,27 +296,35 @@ final class ChannelReceiver {
     var offset = 0
     var delta = 0
     for record in records.records {
+      try clear(record)
+      guard case .span(let block, let index, _, let pages, let changed) = record else { continue }
       do throws(GuestMemoryError) {
-        switch record {
-        case .span(let block, let index, let zero, let pages, let changed):
-          if zero != 0 { try memory.clear(block: block, span: index, pages: zero) }
-          if pages != 0 {
-            let byteCount = pages.nonzeroBitCount * PageGeometry.pageByteCount
-            try memory.store(data.extracting(offset..<offset + byteCount), block: block, span: index, pages: pages)
-            offset += byteCount
-          }
-          if changed != 0 {
-            let next = delta + changed.nonzeroBitCount
-            try memory.apply(deltas, places: places[delta..<next], block: block, span: index, pages: changed)
-            delta = next
-          }
-        case .zeroRun(let block, let index, let count):
-          for span in index..<index + count {
-            try memory.clear(block: block, span: span, pages: blocks.pages(block: block, span: span))
-          }
+        if pages != 0 {
+          let byteCount = pages.nonzeroBitCount * PageGeometry.pageByteCount
+          try memory.store(data.extracting(offset..<offset + byteCount), block: block, span: index, pages: pages)
+          offset += byteCount
+        }
+        if changed != 0 {
+          let next = delta + changed.nonzeroBitCount
+          try memory.apply(deltas, places: places[delta..<next], block: block, span: index, pages: changed)
+          delta = next
         }
       } catch { throw .memory(error) }
     }
     counters.storeNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
+  }
+
+  /// Makes a record's zero pages zero.
+  private func clear(_ record: SpanRecord) throws(LaneError) {
+    do throws(GuestMemoryError) {
+      switch record {
+      case .span(let block, let index, let zero, _, _):
+        if zero != 0 { try memory.clear(block: block, span: index, pages: zero) }
+      case .zeroRun(let block, let index, let count):
+        for span in index..<index + count {
+          try memory.clear(block: block, span: span, pages: blocks.pages(block: block, span: span))
+        }
+      }
+    } catch { throw .memory(error) }
   }
 }

@@ -16,7 +16,7 @@ final class ChannelSender: @unchecked Sendable {
   private let frameSpot: ParkingSpot
   private let pacer: Pacer
   // The sending thread's alone.
-  private let vector = SendVector()
+  private let vector = IOVector()
   private var taken: [Int]
   private var sequence: UInt64 = 0
   /// Nanoseconds that the bandwidth limit has held this channel back. Anyone reads.
@@ -59,12 +59,16 @@ final class ChannelSender: @unchecked Sendable {
       // At most half a ring at once, so that the lane has slots to fill while this write is under way.
       let ready = min(ring.readyCount, max(1, ring.slotCount / 2))
       taken[index] = 0
-      while taken[index] < ready, !vector.isFull, vector.remainingByteCount < Self.writeByteCountMax {
+      while taken[index] < ready, vector.freeCount > FrameRing.partCountMax,
+        vector.remainingByteCount < Self.writeByteCountMax
+      {
         // SAFETY: a ready frame's slot stays the consumer's until it is released, after the write.
         let frame = unsafe ring.frame(taken[index])
         var bytes = unsafe MutableRawSpan(_unsafeBytes: frame)
         FrameHeader.stamp(sequence: sequence, into: &bytes)
         unsafe vector.append(UnsafeRawBufferPointer(frame))
+        let parts = unsafe ring.parts(ofFrame: taken[index])
+        for part in 0..<parts.count { unsafe vector.append(parts[part]) }
         sequence += 1
         taken[index] += 1
       }

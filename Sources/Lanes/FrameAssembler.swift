@@ -10,11 +10,15 @@ import Wire
 /// Builds a lane's frames: collects the pages of spans, encodes them, and publishes to the ring.
 ///
 /// What goes into a frame is the business of a ``SpanReader``; with no codec the place where data pages are collected
-/// *is* the ring's slot. Belongs to the lane's thread; allocates nothing after `init`.
+/// *is* the ring's slot, or they stay where they are and the frame refers to them. Belongs to the lane's thread; allocates nothing after `init`.
 final class FrameAssembler {
   /// A frame is closed once it has more bytes than this, deltas included: the next span might not fit.
   private static let closeAboveByteCount =
     (FrameRing.payloadPageCount - PageGeometry.pagesPerSpan) * PageGeometry.pageByteCount
+  /// The same for pages that a frame refers to: no slot limits them, and long writes are cheap.
+  private static let closeAboveReferredPageCount = WireLimits.framePageCountMax - PageGeometry.pagesPerSpan
+  /// Parts that one span can add: every other page of it.
+  private static let spanPartCountMax = PageGeometry.pagesPerSpan / 2
   /// Bytes of a delta part that a codec would not make much of.
   private static let deltaByteCountToEncode = 256
 
@@ -23,6 +27,8 @@ final class FrameAssembler {
   private let encoder: LaneEncoder
   private let ring: FrameRing
   private let counters: LaneCounters
+  /// Raw pages need no checksum: their block has a digest. Then they need not be copied either.
+  private let sendsUnsummed: Bool
   private let isStopped: @Sendable () -> Bool
   /// Called when a frame is in the ring, to send it at once; nil where the channel has a sender of its own.
   private let sendReady: (() throws(LaneError) -> Void)?
@@ -31,6 +37,8 @@ final class FrameAssembler {
   private var deltas: DeltaStaging
   private var records: [SpanRecord] = []
   private var pageCount = 0
+  /// Whether data pages are outside the slot: all of a frame's, or none.
+  private var refers = false
   private var holdsSlot = false
   /// Nanoseconds that the frame has waited for its slot.
   private var waited: UInt64 = 0
@@ -38,7 +46,7 @@ final class FrameAssembler {
 
   init(
     lane: Int, blocks: BlockTable, encoder: LaneEncoder, ring: FrameRing, counters: LaneCounters,
-    isStopped: @escaping @Sendable () -> Bool, sendReady: (() throws(LaneError) -> Void)?
+    sendsUnsummed: Bool, isStopped: @escaping @Sendable () -> Bool, sendReady: (() throws(LaneError) -> Void)?
   ) throws(LaneError) {
     let stagingPages = encoder.needsStaging ? FrameRing.payloadPageCount : 1
     let buffer: PageBuffer
@@ -52,6 +60,7 @@ final class FrameAssembler {
     self.blocks = blocks
     self.ring = ring
     self.counters = counters
+    self.sendsUnsummed = sendsUnsummed
     self.isStopped = isStopped
     self.sendReady = sendReady
     records.reserveCapacity(WireLimits.frameRecordCountMax)
@@ -84,6 +93,16 @@ final class FrameAssembler {
     }
   }
 
+  /// Whether the frame that is being collected may refer to guest memory.
+  var takesReferences: Bool { sendsUnsummed && encoder.isRaw && (refers || pageCount == 0) }
+
+  /// Adds whole pages that stay where they are, unchanged, until the frame has been sent; ``note(block:span:zero:data:delta:)``
+  /// tells which they are.
+  func refer(to pages: RawSpan) {
+    refers = true
+    ring.refer(to: pages)
+  }
+
   /// Calls `body` with where deltas go, once per span: what it adds belongs to the span's record.
   func withDeltas<Result>(_ body: (inout DeltaStaging) -> Result) -> Result {
     // Where a codec halves what it gets, a page is worth less.
@@ -103,8 +122,10 @@ final class FrameAssembler {
   func closeIfFull() throws(LaneError) -> Bool {
     // A span may add two records: one for pages read, one for pages compared.
     let isFull =
-      pageCount * PageGeometry.pageByteCount + deltas.byteCount > Self.closeAboveByteCount
-      || records.count > WireLimits.frameRecordCountMax - 2
+      records.count > WireLimits.frameRecordCountMax - 2
+      || (refers
+        ? pageCount > Self.closeAboveReferredPageCount || ring.freePartCount < Self.spanPartCountMax
+        : pageCount * PageGeometry.pageByteCount + deltas.byteCount > Self.closeAboveByteCount)
     return isFull ? try close() : true
   }
 
@@ -159,8 +180,10 @@ final class FrameAssembler {
     let decoded = pageCount * PageGeometry.pageByteCount
     let data = try encode(decoded)
     let delta = encodeDeltas(after: data)
+    var flags = data.flags.union(delta.flags)
+    if sendsUnsummed, decoded > 0, flags.isEmpty, delta.byteCount == 0 { flags = .dataUnsummed }
     let header = FrameHeader(
-      type: .pages, codec: (delta.tag ?? data.tag)?.rawValue ?? 0, flags: data.flags.union(delta.flags),
+      type: .pages, codec: (delta.tag ?? data.tag)?.rawValue ?? 0, flags: flags,
       iteration: iteration, recordCount: records.count, dataByteCount: data.byteCount, deltaByteCount: delta.byteCount,
       dataDecodedByteCount: decoded, deltaDecodedByteCount: deltas.byteCount, lane: UInt16(lane), bodyChecksum: 0)
     let sent = try publish(header)
@@ -207,9 +230,15 @@ final class FrameAssembler {
       }
     }
     try staging.withMutableBytes(0..<staging.byteCount) { (scratch) throws(LaneError) in
+      if refers {
+        return try ring.withFirstPart(byteCountMax: LaneEncoder.sampleByteCount) { (sample) throws(LaneError) in
+          try encoder.passThrough(decoded, sample: sample, scratch: &scratch)
+        }
+      }
       try ring.withSlot { (slot) throws(LaneError) in
-        let payload = slot.bytes.extracting(FrameRing.payloadOffset..<FrameRing.payloadOffset + decoded)
-        try encoder.passThrough(payload, scratch: &scratch)
+        let end = FrameRing.payloadOffset + min(decoded, LaneEncoder.sampleByteCount)
+        try encoder.passThrough(
+          decoded, sample: slot.bytes.extracting(FrameRing.payloadOffset..<end), scratch: &scratch)
       }
     }
     return LaneEncoder.Encoded(byteCount: decoded)
@@ -229,16 +258,19 @@ final class FrameAssembler {
       }
       var complete = header
       let body = start + FrameHeader.byteCount
-      complete.bodyChecksum = PageHash.checksum(slot.bytes.extracting(body..<body + header.bodyByteCount))
+      complete.bodyChecksum = PageHash.checksum(slot.bytes.extracting(body..<body + header.summedByteCount))
       var target = slot._mutatingExtracting(start..<start + FrameHeader.byteCount)
       complete.encode(into: &target)
     }
-    ring.publish(start: start, byteCount: FrameHeader.byteCount + header.bodyByteCount)
+    ring.publish(
+      start: start,
+      byteCount: FrameHeader.byteCount + header.bodyByteCount - (refers ? header.dataByteCount : 0))
     counters.dataPages.add(UInt64(pageCount), ordering: .relaxed)
     counters.frames.add(1, ordering: .relaxed)
     records.removeAll(keepingCapacity: true)
     deltas.removeAll()
     pageCount = 0
+    refers = false
     holdsSlot = false
     guard let sendReady else { return (0, 0) }
     let started = (wall: HostClock.now(), cpu: HostClock.threadCPU())

@@ -13,6 +13,7 @@ import Wire
 /// slot:  | … unused … header records | payload … unused … |
 ///        0                       4096^
 /// ```
+/// The payload may lie elsewhere instead, in parts that the slot refers to: guest memory that nobody writes.
 /// Lock-free: the producer owns slots [tail, head + slotCount), the consumer [head, tail). Both sides sleep in a
 /// ``ParkingSpot`` when there is nothing to do, never while they hold a slot's data back.
 @safe final class FrameRing: @unchecked Sendable {
@@ -32,7 +33,20 @@ import Wire
   private let tail = Padded()
   private let head = Padded()
   private let memory: PageBuffer
-  private let frames: UnsafeMutablePointer<(start: Int32, byteCount: Int32)>
+  /// Most parts outside its slot that a frame may have.
+  static let partCountMax = 128
+
+  private struct Frame {
+    var start: Int32 = 0
+    var byteCount: Int32 = 0
+    var partCount: Int32 = 0
+  }
+
+  private let frames: UnsafeMutablePointer<Frame>
+  /// Room for `partCountMax` of each slot.
+  private let parts: UnsafeMutablePointer<UnsafeRawBufferPointer>
+  /// Of the slot that the producer fills.
+  private var partCount = 0
   let slotCount: Int
   /// Where the producer sleeps while the ring is full.
   private let spaceSpot = ParkingSpot()
@@ -45,10 +59,16 @@ import Wire
     self.slotCount = slotCount
     self.frameSpot = frameSpot
     unsafe frames = .allocate(capacity: slotCount)
-    unsafe frames.initialize(repeating: (0, 0), count: slotCount)
+    unsafe frames.initialize(repeating: Frame(), count: slotCount)
+    unsafe parts = .allocate(capacity: slotCount * Self.partCountMax)
+    unsafe parts.initialize(
+      repeating: UnsafeRawBufferPointer(start: nil, count: 0), count: slotCount * Self.partCountMax)
   }
 
-  deinit { unsafe frames.deallocate() }
+  deinit {
+    unsafe frames.deallocate()
+    unsafe parts.deallocate()
+  }
 
   private func slot(_ count: Int) -> UnsafeMutableRawPointer {
     unsafe memory.unsafeBase + (count % slotCount) * Self.slotByteCount
@@ -75,10 +95,45 @@ import Wire
     return try body(&span)
   }
 
-  /// Hands the filled slot to the consumer.
+  /// Parts that the slot can still refer to.
+  var freePartCount: Int { Self.partCountMax - partCount }
+
+  /// Has the frame go on with bytes that are not in its slot. They must stay as they are until the frame is released.
+  func refer(to bytes: RawSpan) {
+    // SAFETY: kept as an address only; the caller promises that the memory outlives the frame.
+    unsafe bytes.withUnsafeBytes { bytes in
+      let first = (tail.count.load(ordering: .relaxed) % slotCount) * Self.partCountMax
+      if partCount > 0, let end = unsafe parts[first + partCount - 1].baseAddress {
+        let last = unsafe parts[first + partCount - 1]
+        // Neighbours in memory become one part: the kernel takes long ones faster.
+        if unsafe end + last.count == bytes.baseAddress {
+          unsafe parts[first + partCount - 1] = UnsafeRawBufferPointer(start: end, count: last.count + bytes.count)
+          return
+        }
+      }
+      precondition(partCount < Self.partCountMax, "the frame has too many parts")
+      unsafe parts[first + partCount] = bytes
+      partCount += 1
+    }
+  }
+
+  /// Calls `body` with the first bytes that the frame refers to, at most `byteCountMax`.
+  func withFirstPart<Result, Failure: Error>(
+    byteCountMax: Int, _ body: (RawSpan) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    precondition(partCount > 0, "the frame refers to nothing")
+    let part = unsafe parts[(tail.count.load(ordering: .relaxed) % slotCount) * Self.partCountMax]
+    // SAFETY: the memory is as the caller of refer(to:) promised.
+    let bytes = unsafe RawSpan(_unsafeBytes: part)
+    return try body(bytes.extracting(0..<min(bytes.byteCount, byteCountMax)))
+  }
+
+  /// Hands the filled slot to the consumer, with what it refers to.
   func publish(start: Int, byteCount: Int) {
     let next = tail.count.load(ordering: .relaxed)
-    unsafe frames[next % slotCount] = (Int32(start), Int32(byteCount))
+    unsafe frames[next % slotCount] = Frame(
+      start: Int32(start), byteCount: Int32(byteCount), partCount: Int32(partCount))
+    partCount = 0
     tail.count.store(next + 1, ordering: .releasing)  // Pairs with the acquire in readyCount.
     frameSpot.wake()
   }
@@ -94,8 +149,15 @@ import Wire
   /// The bytes of the `index`-th ready frame. Valid until it is released.
   @unsafe func frame(_ index: Int) -> UnsafeMutableRawBufferPointer {
     let count = head.count.load(ordering: .relaxed) + index
-    let (start, byteCount) = unsafe frames[count % slotCount]
-    return unsafe UnsafeMutableRawBufferPointer(start: slot(count) + Int(start), count: Int(byteCount))
+    let frame = unsafe frames[count % slotCount]
+    return unsafe UnsafeMutableRawBufferPointer(start: slot(count) + Int(frame.start), count: Int(frame.byteCount))
+  }
+
+  /// The parts outside its slot that the `index`-th ready frame goes on with.
+  @unsafe func parts(ofFrame index: Int) -> UnsafeBufferPointer<UnsafeRawBufferPointer> {
+    let number = (head.count.load(ordering: .relaxed) + index) % slotCount
+    return unsafe UnsafeBufferPointer(
+      start: parts + number * Self.partCountMax, count: Int(frames[number].partCount))
   }
 
   /// Gives the oldest `count` frames' slots back to the producer.

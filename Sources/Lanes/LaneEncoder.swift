@@ -140,28 +140,30 @@ final class LaneEncoder {
     return tryEncoding(source, into: &slot, looksRandom: false, flag: .deltaEncoded)
   }
 
-  /// Pages of a raw frame that a sample is made of: so few that it costs next to nothing.
-  private static let samplePageCount = 8
+  /// Most bytes of a raw frame that a sample is made of: so few that it costs next to nothing.
+  static let sampleByteCount = 8 * PageGeometry.pageByteCount
 
-  /// Notes a frame that was collected in its slot, and looks now and then at what a codec would make of it.
-  /// - Parameter scratch: room for a sample.
-  func passThrough(_ source: RawSpan, scratch: inout MutableRawSpan) throws(LaneError) {
+  /// Notes a frame that travels as it is, and looks now and then at what a codec would make of it.
+  /// - Parameters:
+  ///   - byteCount: of its data pages.
+  ///   - sample: the first of them.
+  ///   - scratch: room for as much.
+  func passThrough(_ byteCount: Int, sample: RawSpan, scratch: inout MutableRawSpan) throws(LaneError) {
     let choice = counters.codecs[current]
     choice.frames.add(1, ordering: .relaxed)
-    choice.pages.add(UInt64(source.byteCount / PageGeometry.pageByteCount), ordering: .relaxed)
-    choice.bytesIn.add(UInt64(source.byteCount), ordering: .relaxed)
-    choice.bytesOut.add(UInt64(source.byteCount), ordering: .relaxed)
+    choice.pages.add(UInt64(byteCount / PageGeometry.pageByteCount), ordering: .relaxed)
+    choice.bytesIn.add(UInt64(byteCount), ordering: .relaxed)
+    choice.bytesOut.add(UInt64(byteCount), ordering: .relaxed)
     encodingNanoseconds = 0
     guard chooser?.wantsSample == true else { return }
     try prepare(AdaptiveChooser.sampleRung)
     guard let codec = codecs[AdaptiveChooser.sampleRung] else { return }
-    let byteCount = min(source.byteCount, Self.samplePageCount * PageGeometry.pageByteCount)
     let started = HostClock.threadCPU()
-    var room = scratch._mutatingExtracting(0..<byteCount)
-    let encoded = codec.encode(source.extracting(0..<byteCount), into: &room) ?? byteCount
+    var room = scratch._mutatingExtracting(0..<sample.byteCount)
+    let encoded = codec.encode(sample, into: &room) ?? sample.byteCount
     let spent = HostClock.threadCPU() - started
     counters.codecs[AdaptiveChooser.sampleRung].cpuNanoseconds.add(spent, ordering: .relaxed)
-    chooser?.noteSample(dataByteCount: byteCount, wireByteCount: encoded, encoding: spent)
+    chooser?.noteSample(dataByteCount: sample.byteCount, wireByteCount: encoded, encoding: spent)
   }
 
   private func tryEncoding(

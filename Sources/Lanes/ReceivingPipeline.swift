@@ -2,6 +2,7 @@
 public import GuestMemory
 import HostSystem
 public import PageCodecs
+public import PageKernels
 import Synchronization
 public import Transport
 public import Wire
@@ -73,6 +74,7 @@ public final class ReceivingPipeline: Sendable {
   private let closed = Atomic<Bool>(false)
   private let failed = Atomic<Bool>(false)
   private let threads = Mutex<[HostThread]>([])
+  private let digestSums = Mutex<[BlockDigest]?>(nil)
 
   /// - Parameters:
   ///   - connections: the data channels, attached, channel 1 first.
@@ -103,14 +105,33 @@ public final class ReceivingPipeline: Sendable {
       try receiver.run(
         isStopped: { stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) },
         isClosed: { closed.load(ordering: .relaxed) }
-      ) {
-        onEvent(.laneDone(channel: index + 1, lane: $0, iteration: $1))
+      ) { lane, iteration, digests in
+        if let digests { add(digests) }
+        onEvent(.laneDone(channel: index + 1, lane: lane, iteration: iteration))
       }
     } catch {
       let first = !failed.exchange(true, ordering: .relaxed)
       if first, !stopped.load(ordering: .relaxed) { onEvent(.failed(error)) }
     }
   }
+
+  private func add(_ digests: [BlockDigest]) {
+    digestSums.withLock { sums in
+      guard let known = sums else {
+        sums = digests
+        return
+      }
+      sums = zip(known, digests).map { pair in
+        var sum = pair.0
+        sum.add(pair.1)
+        return sum
+      }
+    }
+  }
+
+  /// The digest of every block, computed as its pages arrived: of a session with ``SessionFeatures/digests``, into mapped
+  /// memory, once the iteration is complete. Nil if memory has to be read for it.
+  public var digests: [BlockDigest]? { digestSums.withLock { $0 } }
 
   /// All pages are here: a frame that comes after this is refused.
   public func close() { closed.store(true, ordering: .relaxed) }

@@ -22,6 +22,9 @@ public final class SendingPipeline: Sendable {
     public var historyByteCount: Int
     /// Compute each block's digest from the pages as they are read: for sources that do not change.
     public var wantsDigests: Bool
+    /// Raw pages travel without a checksum of their own, straight from guest memory where that is mapped: for sources
+    /// that do not change, to destinations that were told so.
+    public var sendsUnsummed: Bool
     /// Of a guest that runs: what tells which pages it writes, and what may be remembered of them.
     public var live: Live?
     public var pacer: Pacer
@@ -30,14 +33,15 @@ public final class SendingPipeline: Sendable {
     public var cpuCount: Int
 
     public init(
-      laneCount: Int, codec: CodecPolicy, historyByteCount: Int = 0, wantsDigests: Bool, live: Live? = nil,
-      pacer: Pacer,
+      laneCount: Int, codec: CodecPolicy, historyByteCount: Int = 0, wantsDigests: Bool,
+      sendsUnsummed: Bool = false, live: Live? = nil, pacer: Pacer,
       cpuCount: Int = HostThread.allowedCPUs().count
     ) {
       self.laneCount = laneCount
       self.codec = codec
       self.historyByteCount = historyByteCount
       self.wantsDigests = wantsDigests
+      self.sendsUnsummed = sendsUnsummed
       self.live = live
       self.pacer = pacer
       self.cpuCount = cpuCount
@@ -73,9 +77,13 @@ public final class SendingPipeline: Sendable {
   }
 
   /// Memory for the slots of all rings together, whatever the number of lanes.
-  private static let ringByteCountMax = 24 << 20
+  private static let ringByteCountMax = 48 << 20
   /// Slots of one ring: enough to work while a write is under way; 16 moved no more than 4.
   private static let slotCountMax = 4
+  /// Slots of one ring where a codec works on memory that does not change. Some of it becomes much smaller than the rest:
+  /// while that travels, lanes work ahead, and while they work on what hardly shrinks, the link has what to send. Of a guest
+  /// that runs, what waits here grows old.
+  private static let deepSlotCountMax = 64
 
   private let memory: any SourceMemory
   private let assignment: LaneAssignment
@@ -115,7 +123,10 @@ public final class SendingPipeline: Sendable {
   ) throws(LaneError) {
     let laneCount = max(configuration.laneCount, connections.count)
     let assignment = LaneAssignment(blocks: memory.blocks, laneCount: laneCount, channelCount: connections.count)
-    let slotCount = min(Self.slotCountMax, max(2, Self.ringByteCountMax / laneCount / FrameRing.slotByteCount))
+    let isDeep = configuration.live == nil && configuration.codec != .none
+    let slotCount = min(
+      isDeep ? Self.deepSlotCountMax : Self.slotCountMax,
+      max(2, Self.ringByteCountMax / laneCount / FrameRing.slotByteCount))
     let spots = connections.map { _ in ParkingSpot() }
     var rings: [FrameRing] = []
     for lane in 0..<laneCount {
@@ -129,7 +140,7 @@ public final class SendingPipeline: Sendable {
         rings: rings.indices.filter { assignment.channel(ofLane: $0) == channel }.map { rings[$0] },
         frameSpot: spots[channel], pacer: configuration.pacer)
     }
-    lanesSend = laneCount == connections.count && configuration.cpuCount < 2 * laneCount
+    lanesSend = laneCount == connections.count && configuration.cpuCount < 2 * laneCount && !isDeep
     self.memory = memory
     self.pending = pending
     self.connections = connections
@@ -227,7 +238,8 @@ public final class SendingPipeline: Sendable {
           sender.pacedNanoseconds.load(ordering: .relaxed)
         }, counters: counters[number],
         others: { (self.sentByteCount, self.lanesAtWork.load(ordering: .relaxed)) }),
-      ring: rings[number], counters: counters[number], isStopped: { self.isStopped },
+      ring: rings[number], counters: counters[number], sendsUnsummed: configuration.sendsUnsummed,
+      isStopped: { self.isStopped },
       sendReady: lanesSend ? sendReady : nil)
     var live: Lane.Live?
     if let guest = configuration.live {

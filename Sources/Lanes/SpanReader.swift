@@ -20,8 +20,11 @@ protocol SpanReader: AnyObject {
 }
 
 /// Reads memory that does not change: every page is read once, zero or data.
+///
+/// Where the memory is mapped and a frame travels as it is, data pages are not copied: the frame refers to them.
 final class StillReader: SpanReader {
   private let memory: any SourceMemory
+  private let mapping: ProcessMemorySource?
   private let counters: LaneCounters
   /// What the lane has read, per block, if digests are wanted.
   private var digests: [BlockDigest]
@@ -29,6 +32,7 @@ final class StillReader: SpanReader {
 
   init(memory: any SourceMemory, counters: LaneCounters, wantsDigests: Bool) {
     self.memory = memory
+    mapping = memory.mapping
     self.counters = counters
     self.wantsDigests = wantsDigests
     digests = Array(repeating: BlockDigest(), count: memory.blocks.blocks.count)
@@ -40,6 +44,13 @@ final class StillReader: SpanReader {
     block: Int, span: Int, wanted: PageMask, isHot: Bool, into frame: FrameAssembler
   ) throws(LaneError) {
     let started = HostClock.now()
+    if let mapping, frame.takesReferences {
+      let zero = refer(mapping, block: block, span: span, wanted: wanted, into: frame)
+      counters.snapshotNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
+      counters.zeroPages.add(UInt64(zero.nonzeroBitCount), ordering: .relaxed)
+      frame.note(block: block, span: span, zero: zero, data: wanted & ~zero, delta: 0)
+      return
+    }
     let result: Snapshot.Result
     do throws(GuestMemoryError) {
       result = try frame.withRoom(pages: wanted.nonzeroBitCount) { (room) throws(GuestMemoryError) in
@@ -52,6 +63,25 @@ final class StillReader: SpanReader {
     counters.snapshotNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
     counters.zeroPages.add(UInt64(result.zeroMask.nonzeroBitCount), ordering: .relaxed)
     frame.note(block: block, span: span, zero: result.zeroMask, data: wanted & ~result.zeroMask, delta: 0)
+  }
+
+  /// Puts data pages into the frame without copying them.
+  /// - Returns: the pages that are zero.
+  private func refer(
+    _ mapping: ProcessMemorySource, block: Int, span: Int, wanted: PageMask, into frame: FrameAssembler
+  ) -> PageMask {
+    mapping.withBytes(block: block, span: span) { bytes in
+      let zero = ZeroScan.mask(span: bytes, wanted: wanted)
+      (wanted & ~zero).forEachRun { (run: Range<Int>) in
+        let part = bytes.extracting(
+          run.lowerBound * PageGeometry.pageByteCount..<run.upperBound * PageGeometry.pageByteCount)
+        if wantsDigests {
+          digest(part, block: block, span: span, pages: .lowest(run.count) << PageMask(run.lowerBound))
+        }
+        frame.refer(to: part)
+      }
+      return zero
+    }
   }
 
   private func digest(_ copy: RawSpan, block: Int, span: Int, pages: PageMask) {

@@ -360,6 +360,7 @@ extension DestinationSession {
         bytesIn: 0, bytesOut: 0, bypassedPages: 0, seconds: Double(applied.codecNanoseconds) / 1e9),
       channels: channels, lanes: live.hello?.laneCount ?? 0,
       resources: .current(
+        cpuNanoseconds: clock.cpuNanoseconds,
         bufferBytes: channels * ReceivingPipeline.channelBufferByteCount,
         historyBytes: live.hello?.historyByteCount ?? 0,
         memoryNanoseconds: applied.storeNanoseconds, blockedNanoseconds: 0))

@@ -68,7 +68,7 @@ struct Intake {
     var found: [BlockDigest]?
     if !final.digests.isEmpty {
       let expected = final.digests.map { BlockDigest(low: $0.low, high: $0.high) }
-      let digests = try computeDigests(threadCount)
+      let digests = if let known = pipeline.digests { known } else { try computeDigests(threadCount) }
       guard expected.count == digests.count else {
         throw MigrationFailure(
           .protocolViolation, "\(control.peer) sent \(expected.count) digests for \(digests.count) blocks")

@@ -97,7 +97,7 @@ public struct MigrationReport: Sendable, Codable {
   }
 
   public struct Resources: Sendable, Codable {
-    /// Processor time of this process, user and system, all threads.
+    /// Processor time of this process since the migration began, user and system, all threads.
     public var cpuSeconds: Double
     public var peakResidentBytes: UInt64
     /// Frame buffers, allocated once.
@@ -109,12 +109,14 @@ public struct MigrationReport: Sendable, Codable {
     /// Lanes' time waiting for a free slot: above zero, the link (or the destination) is the limit.
     public var blockedSeconds: Double
 
-    static func current(bufferBytes: Int, historyBytes: Int, memoryNanoseconds: UInt64, blockedNanoseconds: UInt64)
+    static func current(
+      cpuNanoseconds: Int64, bufferBytes: Int, historyBytes: Int, memoryNanoseconds: UInt64, blockedNanoseconds: UInt64
+    )
       -> Resources
     {
       let usage = ProcessUsage.current()
       return Resources(
-        cpuSeconds: Double(usage.cpuNanoseconds) / 1e9, peakResidentBytes: UInt64(usage.peakResidentByteCount),
+        cpuSeconds: Double(cpuNanoseconds) / 1e9, peakResidentBytes: UInt64(usage.peakResidentByteCount),
         bufferBytes: UInt64(bufferBytes), historyBytes: UInt64(historyBytes),
         memorySeconds: Double(memoryNanoseconds) / 1e9,
         blockedSeconds: Double(blockedNanoseconds) / 1e9)

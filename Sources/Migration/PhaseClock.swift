@@ -8,6 +8,8 @@ final class PhaseClock: Sendable {
     var phase = Phase.setup
     var enteredAt = HostClock.now()
     var durations: [Phase: UInt64] = [:]
+    /// The process's processor time when the clock began.
+    var cpuAtStart = ProcessUsage.cpuNanoseconds
   }
 
   private let state = Mutex(State())
@@ -27,7 +29,15 @@ final class PhaseClock: Sendable {
   }
 
   /// Forgets the time so far: a receiver's clock starts when a source comes.
-  func restart() { state.withLock { $0.enteredAt = HostClock.now() } }
+  func restart() {
+    state.withLock { state in
+      state.enteredAt = HostClock.now()
+      state.cpuAtStart = ProcessUsage.cpuNanoseconds
+    }
+  }
+
+  /// Processor time of this process since then, user and system, all threads.
+  var cpuNanoseconds: Int64 { ProcessUsage.cpuNanoseconds - state.withLock { $0.cpuAtStart } }
 
   /// Seconds spent in each phase so far, final ones left out.
   var seconds: MigrationReport.PhaseSeconds {

@@ -66,6 +66,7 @@ extension SourceSession {
       codec: .init(configuration.codec, sent),
       channels: configuration.channelCount, lanes: configuration.laneCount,
       resources: .current(
+        cpuNanoseconds: clock.cpuNanoseconds,
         bufferBytes: now.pipeline?.ringByteCount ?? 0,
         historyBytes: sent.usesHistory(configuration.codec) ? configuration.laneCount << Int(historyLog) : 0,
         memoryNanoseconds: sent.snapshotNanoseconds,

@@ -108,6 +108,7 @@ public final class SourceSession: Sendable {
   /// Migrates.
   /// - Returns: the report of a completed migration, or of one that did not complete and why.
   public func run() -> MigrationReport {
+    clock.restart()
     do throws(MigrationFailure) {
       let control = try setUp()
       let vigil = Vigil(limit: .seconds(configuration.socketOptions.deadPeerSeconds))
@@ -167,7 +168,7 @@ public final class SourceSession: Sendable {
   private func introduce(_ control: ControlChannel) throws(MigrationFailure) -> ControlMessage.Accept {
     let hello = ControlMessage.Hello(
       session: identity, channelCount: configuration.channelCount, laneCount: configuration.laneCount,
-      features: guest.dirtyLog == nil ? [] : [.deltas, .runningGuest],
+      features: features,
       codecs: configuration.codec.tags.map { $0.rawValue }, historyLog: historyLog, software: configuration.software,
       blocks: memory.blocks.blocks)
     try control.send(.hello(hello))
@@ -181,6 +182,11 @@ public final class SourceSession: Sendable {
     case .cancel(let reason): throw .cancelled(byPeer: control.peer, reason: reason)
     default: throw MigrationFailure(.protocolViolation, "\(control.peer) answered 'hello' with something else")
     }
+  }
+
+  private var features: SessionFeatures {
+    guard guest.dirtyLog == nil else { return [.deltas, .runningGuest] }
+    return verifies ? [.unsummedData, .digests] : .unsummedData
   }
 
   /// What a lane may look back over, as a base-2 logarithm: its share of the allowance, but no more than it will send.
@@ -282,7 +288,7 @@ public final class SourceSession: Sendable {
         configuration: .init(
           laneCount: configuration.laneCount, codec: configuration.codec,
           historyByteCount: historyLog == 0 ? 0 : 1 << Int(historyLog),
-          wantsDigests: verifies && live == nil, live: live,
+          wantsDigests: verifies && live == nil, sendsUnsummed: live == nil, live: live,
           pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit)),
         onEvent: { [events] in events.post(.sending($0)) })
     } catch { throw dialogue.explain(error) }

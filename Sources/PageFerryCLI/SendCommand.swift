@@ -38,6 +38,9 @@ struct SendCommand: ParsableCommand {
       "Memory on each side for what 'auto' and 'zstd-long' remember of the pages sent.", valueName: "size"))
   var history = ByteAmount(bytes: 256 << 20)
 
+  @Flag(help: "Load the image into memory first, as a VMM has it, and send it from there without copying raw pages.")
+  var resident = false
+
   @Option(help: ArgumentHelp("TCP connections for data, 1 to 64.", valueName: "n"))
   var channels = 2
 
@@ -66,11 +69,12 @@ struct SendCommand: ParsableCommand {
   }
 
   func run() throws {
-    let source: ImageSource
+    let source: any SourceMemory
     do throws(GuestMemoryError) {
       let memoryMap: MemoryMap?
       if let map { memoryMap = try MemoryMap(path: map) } else { memoryMap = nil }
-      source = try ImageSource(path: image, map: memoryMap)
+      let file = try ImageSource(path: image, map: memoryMap)
+      source = resident ? try file.loaded(threadCount: HostThread.allowedCPUs().count) : file
     } catch { throw Outcome.exit(MigrationFailure(input: error)) }
     let policy = try CodecPolicy(parsing: codec)
     let session = SourceSession(

@@ -67,7 +67,7 @@ public final class Connection: Sendable {
   /// Sends all of `bytes`.
   /// - Parameter giveUp: asked each time that the send timeout passes without progress.
   public func send(_ bytes: [UInt8], giveUp: () -> Bool = { true }) throws(TransportError) {
-    let vector = SendVector()
+    let vector = IOVector()
     let failure = unsafe bytes.withUnsafeBytes { raw -> TransportError? in
       unsafe vector.append(raw)
       do throws(TransportError) { try send(vector, giveUp: giveUp) } catch { return error }
@@ -77,7 +77,7 @@ public final class Connection: Sendable {
   }
 
   /// Sends every part of `vector`, and empties it.
-  public func send(_ vector: SendVector, giveUp: () -> Bool = { true }) throws(TransportError) {
+  public func send(_ vector: IOVector, giveUp: () -> Bool = { true }) throws(TransportError) {
     while vector.remainingByteCount > 0 {
       let taken = vector.transmit(on: descriptor)
       if taken < 0 {
@@ -112,6 +112,24 @@ public final class Connection: Sendable {
       if stopped.load(ordering: .relaxed) { throw .stopped }
       throw got == 0 ? .closedByPeer : TransportError(failure)
     }
+  }
+
+  /// Fills every part of `vector`, and empties it.
+  /// - Throws: ``TransportError/closedByPeer`` if the stream ends first.
+  public func receive(into vector: IOVector) throws(TransportError) {
+    while vector.remainingByteCount > 0 {
+      let got = vector.fill(from: descriptor)
+      if got > 0 {
+        received.add(UInt64(got), ordering: .relaxed)
+        vector.consume(got)
+        continue
+      }
+      let failure = Errno(rawValue: CInt(-got))
+      if failure == .interrupted { continue }
+      if stopped.load(ordering: .relaxed) { throw .stopped }
+      throw got == 0 ? .closedByPeer : TransportError(failure)
+    }
+    vector.removeAll()
   }
 
   /// Receives exactly `count` bytes into a new array: control messages, bounded by the caller.

@@ -4,9 +4,11 @@ import SystemPackage
 
 /// How sockets are set up.
 public struct SocketOptions: Sendable, Equatable {
-  /// SO_SNDBUF and SO_RCVBUF in bytes; 0 leaves the kernel's own tuning, which is right for real links.
-  /// On loopback there is no distance to fill, and a send buffer of 256 KiB keeps what is under way in the cache
-  /// (docs/PERFORMANCE.md).
+  /// SO_SNDBUF and SO_RCVBUF in bytes; 0 has them chosen by the way to the peer.
+  ///
+  /// The kernel's own tuning is right for real distances. Where the round trip is short, its buffers grow far past what
+  /// the way can hold, and what is under way falls out of the cache: there the send buffer is 1 MiB, more than any link
+  /// carries in such a time, and within this host 256 KiB (docs/PERFORMANCE.md).
   public var bufferByteCount: Int
   /// TCP congestion control by name; nil leaves the host's default.
   public var congestionControl: String?
@@ -22,6 +24,11 @@ public struct SocketOptions: Sendable, Equatable {
 
   /// The send buffer of a connection within this host.
   private static let localSendBufferByteCount = 256 << 10
+  /// The send buffer of a connection with a short round trip, and what is short: 80 Gbit/s carry 1 MiB in 100 µs.
+  private static let nearSendBufferByteCount = 1 << 20
+  private static let nearMicroseconds: CInt = 100
+  /// What may wait in a socket, not yet sent: a pipeline's reaction time, not its throughput, grows with more.
+  private static let unsentByteCountMax: CInt = 512 << 10
 
   /// Applies the options to a socket, before it listens or once it is connected.
   /// - Parameter isLocal: the peer is on this host.
@@ -32,12 +39,16 @@ public struct SocketOptions: Sendable, Equatable {
     } else if isLocal {
       try Self.check(
         hs_socket_set_buffers(descriptor, CInt(Self.localSendBufferByteCount), 0), "the send buffer")
+    } else if tcp, (0...Self.nearMicroseconds).contains(hs_tcp_round_trip_us(descriptor)) {
+      try Self.check(
+        hs_socket_set_buffers(descriptor, CInt(Self.nearSendBufferByteCount), 0), "the send buffer")
     }
     guard tcp else { return }
     let interval = max(1, deadPeerSeconds / 5)
     try Self.check(
       // No TCP_USER_TIMEOUT: it also ends connections whose peer is alive but busy (a window that stays closed).
       hs_tcp_configure(descriptor, CInt(clamping: interval), CInt(clamping: interval), 4), "TCP options")
+    try Self.check(hs_tcp_set_unsent_limit(descriptor, Self.unsentByteCountMax), "the limit of unsent bytes")
     if let congestionControl {
       try Self.check(
         unsafe hs_tcp_set_congestion(descriptor, congestionControl), "congestion control '\(congestionControl)'")

@@ -214,7 +214,13 @@ public struct SessionFeatures: OptionSet, Sendable {
   /// The guest runs, and its state comes with `final`: the destination must be able to run it.
   public static let runningGuest = SessionFeatures(rawValue: 2)
 
-  static let known: SessionFeatures = [.deltas, .runningGuest]
+  /// Raw pages may travel without a checksum of their own.
+  public static let unsummedData = SessionFeatures(rawValue: 4)
+  /// Memory does not change while it is sent, each page is sent once, and ``ControlMessage/Final`` will bring the
+  /// digest of every block.
+  public static let digests = SessionFeatures(rawValue: 8)
+
+  static let known: SessionFeatures = [.deltas, .runningGuest, .unsummedData, .digests]
 }
 
 /// 128 random bits: a session's name, or the token that a data channel must show.

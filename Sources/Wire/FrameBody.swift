@@ -22,13 +22,18 @@ public struct FrameBody {
   /// Checks `body` against `header` and takes its records.
   ///
   /// After this, every page named exists, no page of a record is in two classes, the checksum holds, and the data
-  /// part decodes to exactly the data pages. The payload itself is still encoded.
-  /// - Parameter features: what the session has agreed on.
+  /// part decodes to exactly the data pages. The payload itself is still encoded, or not even received.
+  /// - Parameters:
+  ///   - body: what the checksum covers, ``FrameHeader/summedByteCount`` bytes.
+  ///   - features: what the session has agreed on.
   public mutating func decode(
     _ body: RawSpan, header: FrameHeader, blocks: BlockTable, features: SessionFeatures
   ) throws(WireError) {
-    guard body.byteCount == header.bodyByteCount else {
-      throw .lengthMismatch(what: "a frame's body", found: body.byteCount, expected: header.bodyByteCount)
+    guard body.byteCount == header.summedByteCount else {
+      throw .lengthMismatch(what: "a frame's body", found: body.byteCount, expected: header.summedByteCount)
+    }
+    guard features.contains(.unsummedData) || !header.flags.contains(.dataUnsummed) else {
+      throw .unknownFlags(UInt32(header.flags.rawValue))
     }
     guard PageHash.checksum(body) == header.bodyChecksum else { throw .bodyCorrupt }
     records.removeAll(keepingCapacity: true)

@@ -22,7 +22,11 @@ public struct FrameFlags: OptionSet, Sendable {
   /// The codec's history begins with this frame: what the lane sent before is forgotten.
   public static let historyBegins = FrameFlags(rawValue: 4)
 
-  static let known: FrameFlags = [.dataEncoded, .deltaEncoded, .historyBegins]
+  /// The body's checksum covers the records alone: the data part is raw pages straight from guest memory, and what
+  /// vouches for them is the digest of their block.
+  public static let dataUnsummed = FrameFlags(rawValue: 8)
+
+  static let known: FrameFlags = [.dataEncoded, .deltaEncoded, .historyBegins, .dataUnsummed]
 }
 
 /// The fixed header of a frame: 64 bytes, little-endian. `docs/WIRE.md` has the byte table.
@@ -49,7 +53,7 @@ public struct FrameHeader: Equatable, Sendable {
   public var deltaDecodedByteCount: Int
   /// The lane that made the frame.
   public var lane: UInt16
-  /// XXH3-64 of records and payload.
+  /// XXH3-64 of records and payload; of the records alone with ``FrameFlags/dataUnsummed``.
   public var bodyChecksum: UInt64
 
   public init(
@@ -73,6 +77,11 @@ public struct FrameHeader: Equatable, Sendable {
 
   /// Bytes of records and payload that follow the header.
   public var bodyByteCount: Int { recordCount * SpanRecord.byteCount + dataByteCount + deltaByteCount }
+
+  /// Bytes of the body that its checksum covers.
+  public var summedByteCount: Int {
+    flags.contains(.dataUnsummed) ? recordCount * SpanRecord.byteCount : bodyByteCount
+  }
 
   private enum Offset {
     static let magic = 0, version = 4, type = 5, codec = 6, flags = 7
@@ -155,6 +164,9 @@ public struct FrameHeader: Equatable, Sendable {
     try Self.check(Self.byteCount + bodyByteCount, atMost: WireLimits.frameByteCountMax, "a frame")
     try checkPart(.dataEncoded, wire: dataByteCount, decoded: dataDecodedByteCount, "data part")
     try checkPart(.deltaEncoded, wire: deltaByteCount, decoded: deltaDecodedByteCount, "delta part")
+    if flags.contains(.dataUnsummed), flags != .dataUnsummed || deltaByteCount != 0 || type != .pages {
+      throw .unknownFlags(UInt32(flags.rawValue))
+    }
     if type == .endOfIteration, bodyByteCount != 0 {
       throw .lengthMismatch(what: "an end-of-iteration frame's body", found: bodyByteCount, expected: 0)
     }

@@ -15,7 +15,7 @@ import Wire
   /// A frame with one record and raw data, to be spoiled.
   static func frame(
     record: SpanRecord, data: [UInt8], codec: UInt8 = 0, flags: FrameFlags = [], decoded: Int? = nil,
-    sequence: UInt64 = 0, lane: UInt16 = 0, iteration: UInt32 = 1
+    sequence: UInt64 = 0, lane: UInt16 = 0, iteration: UInt32 = 1, summedByteCount: Int? = nil
   ) -> [UInt8] {
     var body = [UInt8](repeating: 0, count: SpanRecord.byteCount)
     body.withMutableRawSpan { record.encode(into: &$0) }
@@ -23,7 +23,7 @@ import Wire
     let header = FrameHeader(
       type: .pages, codec: codec, flags: flags, sequence: sequence, iteration: iteration, recordCount: 1,
       dataByteCount: data.count, dataDecodedByteCount: decoded ?? data.count, lane: lane,
-      bodyChecksum: PageHash.checksum(body))
+      bodyChecksum: PageHash.checksum(Array(body.prefix(summedByteCount ?? body.count))))
     var encoded = [UInt8](repeating: 0, count: FrameHeader.byteCount)
     encoded.withMutableRawSpan { header.encode(into: &$0) }
     return encoded + body
@@ -33,11 +33,11 @@ import Wire
   static let good = SpanRecord.span(block: 0, index: 0, zero: 0, data: 1, delta: 0)
 
   /// What a receiver of one 70-page block says to `bytes`.
-  private func refusal(of bytes: [UInt8]) throws -> LaneError {
+  private func refusal(of bytes: [UInt8], features: SessionFeatures = []) throws -> LaneError {
     let blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 70 * 4096)])
     let harness = try PipelineHarness(channelCount: 1)
     let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
-    let receiver = harness.receiver(memory, codecs: [.lz4, .zstdLong])
+    let receiver = harness.receiver(memory, codecs: [.lz4, .zstdLong], features: features)
     receiver.start()
     try harness.near[0].send(bytes)
     harness.near[0].finishSending()
@@ -59,6 +59,23 @@ import Wire
     #expect(try harness.awaitFailure() == .transport(channel: 1, .closedByPeer))
     receiver.stop()
     #expect(memory.writtenByteCount == 4096)
+  }
+
+  @Test("Raw pages without a checksum are refused where that was not agreed on")
+  func unsummedNotAgreed() throws {
+    let error = try refusal(of: Self.frame(record: Self.good, data: Self.page, flags: .dataUnsummed))
+    guard case .wire(1, _) = error else {
+      Issue.record("\(error)")
+      return
+    }
+  }
+
+  @Test("Records of raw pages are checked before one of them is received", arguments: [70, 20])
+  func unsummedRecords(offset: Int) throws {
+    var bytes = Self.frame(record: Self.good, data: Self.page, flags: .dataUnsummed, summedByteCount: 32)
+    bytes[offset] ^= 0x10
+    let error = try refusal(of: bytes, features: .unsummedData)
+    #expect(error == .wire(channel: 1, offset < 64 ? .headerCorrupt : .bodyCorrupt))
   }
 
   @Test("Random bytes are not a frame")

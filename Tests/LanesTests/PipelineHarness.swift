@@ -8,6 +8,7 @@ import PageModel
 import TestSupport
 import Testing
 import Transport
+import Wire
 
 /// Guest memory in an array, for lanes to read.
 final class ArraySource: SourceMemory {
@@ -77,25 +78,28 @@ struct PipelineHarness {
     self.far = far
   }
 
-  func sender(_ source: ArraySource, codec: CodecPolicy, laneCount: Int, bandwidth: UInt64 = 0, cpuCount: Int = 2)
-    throws
-    -> SendingPipeline
-  {
+  func sender(
+    _ source: any SourceMemory, codec: CodecPolicy, laneCount: Int, bandwidth: UInt64 = 0, cpuCount: Int = 2,
+    sendsUnsummed: Bool = false
+  ) throws -> SendingPipeline {
     let pending = try source.blocks.blocks.indices.map { try source.presentPages(block: $0) }
     return try SendingPipeline(
       memory: source, pending: pending, connections: near,
       configuration: .init(
         laneCount: laneCount, codec: codec, historyByteCount: 1 << 20, wantsDigests: true,
-        pacer: Pacer(bytesPerSecond: bandwidth),
+        sendsUnsummed: sendsUnsummed, pacer: Pacer(bytesPerSecond: bandwidth),
         cpuCount: cpuCount),
       onEvent: { [events] in events.post(.sending($0)) })
   }
 
-  func receiver(_ memory: any DestinationMemory, codecs: [CodecTag], laneCount: Int = 8) -> ReceivingPipeline {
+  func receiver(_ memory: any DestinationMemory, codecs: [CodecTag], laneCount: Int = 8, features: SessionFeatures = [])
+    -> ReceivingPipeline
+  {
     ReceivingPipeline(
       memory: memory, connections: far,
       session: .init(
-        codecs: codecs, laneCount: laneCount, channelCount: far.count, historyByteCount: 1 << 20),
+        codecs: codecs, laneCount: laneCount, channelCount: far.count, historyByteCount: 1 << 20,
+        features: features),
       onEvent: { [events] in events.post(.receiving($0)) })
   }
 

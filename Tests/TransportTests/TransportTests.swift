@@ -84,10 +84,10 @@ struct Pair {
   @Test("A vector larger than the socket's buffers arrives whole")
   func partialWrites() throws {
     let pair = try Pair(Self.anyPort, options: SocketOptions(bufferByteCount: 16 << 10))
-    let parts = (0..<SendVector.capacity).map { [UInt8](repeating: UInt8($0), count: 50_000 + $0) }
+    let parts = (0..<IOVector.capacity).map { [UInt8](repeating: UInt8(truncatingIfNeeded: $0), count: 50_000 + $0) }
     let expected = parts.flatMap { $0 }
     let sender = HostThread(name: "sender") {
-      let vector = SendVector()
+      let vector = IOVector()
       unsafe expected.withUnsafeBytes { whole in
         var offset = 0
         for part in parts {

@@ -76,7 +76,7 @@ struct FrameHeaderTests {
     #expect(throws: WireError.unknownFrameType(found)) { try Fixture.decodeHeader(Self.header(with: found, at: 5)) }
   }
 
-  @Test("unknown flags", arguments: [4, 8, 0x0c, 0x80, 0xfd] as [UInt8])
+  @Test("unknown flags", arguments: [4, 9, 10, 16, 0x0c, 0x80, 0xfd] as [UInt8])
   func flags(found: UInt8) {
     #expect(throws: WireError.unknownFlags(UInt32(found))) {
       try Fixture.decodeHeader(Self.header(with: found, at: 7))

@@ -160,17 +160,30 @@ int hs_socket_set_buffers(int fd, int send_bytes, int receive_bytes);
 // in which the receiver's window was what held it back. The kernel counts both in ticks of 1 to 10 ms.
 int hs_tcp_busy_time(int fd, uint64_t *busy_us, uint64_t *receiver_limited_us);
 
+// From TCP_INFO: the smoothed round trip in microseconds, of a fresh connection that of its handshake; or -errno.
+int hs_tcp_round_trip_us(int fd);
+
+// TCP_NOTSENT_LOWAT in bytes: a send waits while more than this is waiting to be sent.
+int hs_tcp_set_unsent_limit(int fd, int bytes);
+
 // SO_RCVTIMEO and SO_SNDTIMEO; 0 means none.
 int hs_socket_set_timeouts(int fd, int64_t receive_ns, int64_t send_ns);
 
+// A part of a vectored write or read; laid out as the kernel's struct iovec.
 struct hs_iovec {
-  const void *base;
+  void *base;
   size_t byte_count;
 };
 
+// The most parts that one call takes: the kernel's IOV_MAX.
+#define HS_IOVEC_MAX 1024
+
 // sendmsg(2) with MSG_NOSIGNAL; at most HS_IOVEC_MAX parts. Returns bytes taken, or -errno.
-#define HS_IOVEC_MAX 64
 ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count);
+
+// recvmsg(2) with MSG_WAITALL: waits until all parts are full, the stream ends, or the timeout passes. Returns bytes
+// given, 0 at the end of the stream, or -errno.
+ssize_t hs_receive_vector(int fd, const struct hs_iovec *parts, size_t count);
 
 // Processor time of the calling process, user and system, in nanoseconds.
 int64_t hs_process_cpu_ns(void);
