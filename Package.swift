@@ -77,7 +77,8 @@ let package = Package(
 
     // Floor 5
     .target(
-      name: "PageFerry", dependencies: ["PageModel", "PageCodecs", "GuestMemory", "Transport", "Lanes", "Migration"],
+      name: "PageFerry",
+      dependencies: ["PageModel", "HostSystem", "PageCodecs", "GuestMemory", "Transport", "Lanes", "Migration"],
       swiftSettings: swift),
 
     // Floor 6
@@ -92,6 +93,8 @@ let package = Package(
     // Tests: one folder per module.
     .target(
       name: "TestSupport", dependencies: ["PageModel", system], path: "Tests/TestSupport", swiftSettings: swift),
+    .testTarget(
+      name: "HostSystemTests", dependencies: ["HostSystem", "CNUMA", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageModelTests", dependencies: ["PageModel", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageKernelsTests", dependencies: ["PageKernels", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageCodecsTests", dependencies: ["PageCodecs", "TestSupport"], swiftSettings: swift),
@@ -119,7 +122,8 @@ let package = Package(
         "HostSystem", "TestSupport", .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
     .testTarget(
-      name: "CommandTests", dependencies: ["PageFerryCLI", "PageFerry", "GuestMemory", "TestSupport"],
+      name: "CommandTests",
+      dependencies: ["PageFerryCLI", "PageFerry", "HostSystem", "GuestMemory", "TestSupport"],
       swiftSettings: swift),
   ],
   swiftLanguageModes: [.v6],

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -18,26 +17,6 @@ int hs_end_with_parent(pid_t parent) {
   if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
     return -errno;
   return getppid() == parent ? 0 : -ESRCH;
-}
-
-int hs_thread_set_cpus(const int *cpus, size_t count) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (size_t i = 0; i < count; i++)
-    if (cpus[i] >= 0 && cpus[i] < CPU_SETSIZE)
-      CPU_SET(cpus[i], &set);
-  return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : -errno;
-}
-
-int hs_thread_get_cpus(int *cpus, size_t capacity) {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0)
-    return -errno;
-  size_t found = 0;
-  for (int cpu = 0; cpu < CPU_SETSIZE && found < capacity; cpu++)
-    if (CPU_ISSET(cpu, &set))
-      cpus[found++] = cpu;
-  return (int)found;
 }
 
 int hs_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns) {

@@ -5,20 +5,24 @@ public import SystemPackage
 /// Page-aligned zeroed memory that one owner holds: staging, ring slots, receive buffers.
 ///
 /// Allocated once, outside any hot path. Pages come into being at first touch, on the NUMA node of the thread
-/// that touches them first: allocate anywhere, touch where it will be used.
+/// that touches them first (allocate anywhere, touch where it will be used), unless a node is named.
 @safe public struct PageBuffer: ~Copyable, @unchecked Sendable {
   @usableFromInline let base: UnsafeMutableRawPointer
   /// Usable bytes.
   public let byteCount: Int
 
   /// Maps `byteCount` bytes (rounded up to whole pages by the kernel).
-  /// - Parameter hugePages: ask for transparent huge pages: for what is large and will be full.
+  /// - Parameters:
+  ///   - hugePages: ask for transparent huge pages: for what is large and will be full.
+  ///   - node: the NUMA node that its pages are to come from while that has any; nil: that of the thread that touches
+  ///     them first. Where the kernel refuses, it is as if nil.
   /// - Throws: `Errno` of mmap(2).
-  public init(byteCount: Int, hugePages: Bool = false) throws(Errno) {
+  public init(byteCount: Int, hugePages: Bool = false, node: Int? = nil) throws(Errno) {
     precondition(byteCount > 0, "an empty buffer has no use")
     guard let base = unsafe hs_map_anonymous(byteCount) else { throw Errno.noMemory }
     // Refused where the kernel was built without them: then pages are small, and that is all.
     if hugePages { _ = unsafe hs_advise_huge_pages(base, byteCount) }
+    if let node { _ = unsafe hs_memory_prefer_node(base, byteCount, CInt(clamping: node)) }
     unsafe self.base = base
     self.byteCount = byteCount
   }

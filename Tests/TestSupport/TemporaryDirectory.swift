@@ -41,14 +41,14 @@ public final class TemporaryDirectory: Sendable {
 
   public static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
-  /// Removes a directory of plain files.
+  /// Removes a directory with everything in it.
   private static func remove(_ path: String) {
     guard let directory = unsafe opendir(path) else { return }
     while let entry = unsafe readdir(directory) {
       let name = unsafe withUnsafePointer(to: entry.pointee.d_name) { pointer in
         unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
       }
-      if name != ".", name != ".." { _ = unsafe unlink(path + "/" + name) }
+      if name != ".", name != "..", unsafe unlink(path + "/" + name) != 0 { remove(path + "/" + name) }
     }
     unsafe closedir(directory)
     _ = unsafe rmdir(path)

@@ -15,11 +15,22 @@
 // Names the calling thread as `top -H` shows it; `name` is cut at 15 bytes by the caller.
 int hs_thread_set_name(const char *name);
 
+// Most CPUs that the two functions below know of: the largest number that Linux can be built for.
+#define HS_CPU_COUNT_MAX 8192
+
 // Restricts the calling thread to `count` CPUs listed in `cpus`. CPUs past the kernel's limit are ignored.
+// -EINVAL: none is left that the thread's cpuset allows.
 int hs_thread_set_cpus(const int *cpus, size_t count);
 
 // Writes the CPUs that the calling thread may run on to `cpus` (at most `capacity`), ascending; returns how many.
 int hs_thread_get_cpus(int *cpus, size_t capacity);
+
+// Of the calling thread alone: its nice value (-20 to 19; -EACCES: a lower one needs a privilege), and whether it is
+// scheduled as SCHED_BATCH. The getters return 0 or 1, or -errno.
+int hs_thread_set_nice(int value);
+int hs_thread_get_nice(int *value);
+int hs_thread_set_batch(void);
+int hs_thread_is_batch(void);
 
 // Sleeps while *word == expected, at most timeout_ns (< 0: for ever). Returns 0 when woken, -EAGAIN when the word
 // differs, -ETIMEDOUT, or -EINTR. Private to the process.
@@ -46,6 +57,18 @@ int hs_advise_huge_pages(void *base, size_t byte_count);
 
 // MADV_POPULATE_WRITE (Linux 5.14): faults the range in, writable, without changing its content.
 int hs_populate_write(void *base, size_t byte_count);
+
+// NUMA. -ENOSYS: the kernel was built without it; -EPERM: a container's filter forbids it.
+
+// MPOL_PREFERRED: pages of the range that do not exist yet will come from `node`, or from another if that is full.
+int hs_memory_prefer_node(void *base, size_t byte_count, int node);
+
+// The node that the range around `address` prefers; -1: none, pages come from where they are touched first.
+int hs_memory_preferred_node(const void *address, int *node);
+
+// The node of each page that begins at an address; a page that does not exist has a negative number. Nothing is
+// faulted in.
+int hs_page_nodes(const uintptr_t *pages, size_t count, int *nodes);
 
 // Tracking of writes -------------------------------------------------------------------------------------
 //
