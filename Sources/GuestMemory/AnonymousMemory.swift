@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+public import HostSystem
 public import PageKernels
 public import PageModel
 import SystemPackage
@@ -24,11 +25,14 @@ public final class AnonymousMemory: MappedDestination {
   }
 
   /// Maps every block.
-  /// - Parameter populateAhead: fault all memory in, in the background. Costs a thread until it is done, and makes
-  ///   memory resident that the guest may never use.
+  /// - Parameters:
+  ///   - populateAhead: fault all memory in, in the background. Costs a thread until it is done, and makes
+  ///     memory resident that the guest may never use.
+  ///   - placement: of that thread.
   /// - Throws: ``GuestMemoryError/cannotReserve(byteCount:reason:)``.
   public init(
-    blocks: BlockTable, populateAhead: Bool, backing: Backing = .anonymous(hugePages: true)
+    blocks: BlockTable, populateAhead: Bool, backing: Backing = .anonymous(hugePages: true),
+    placement: ThreadPlacement = .anywhere
   ) throws(GuestMemoryError) {
     var ranges: [MappedRange] = []
     for block in blocks.blocks {
@@ -45,7 +49,7 @@ public final class AnonymousMemory: MappedDestination {
     self.backing = backing
     self.ranges = ranges
     written = WrittenPages(blocks)
-    populator = populateAhead ? Populator(ranges) : nil
+    populator = populateAhead ? Populator(ranges, placement: placement) : nil
   }
 
   deinit {

@@ -39,6 +39,13 @@ public protocol DestinationMemory: AnyObject, Sendable {
 
   /// Drops everything: called when a migration does not complete.
   func discard()
+
+  /// The NUMA node that a block lies on; nil if it is not known, not there yet, or on several.
+  func homeNode(block: Int) -> Int?
+}
+
+extension DestinationMemory {
+  public func homeNode(block: Int) -> Int? { nil }
 }
 
 /// Guest memory that is mapped in this process: channels receive raw pages straight into it.

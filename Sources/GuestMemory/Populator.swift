@@ -12,8 +12,9 @@ final class Populator: Sendable {
   private let thread = Mutex<HostThread?>(nil)
 
   /// Starts populating `ranges`, in order. They must stay mapped until ``stop()`` has returned.
-  init(_ ranges: [MappedRange]) {
-    let started = HostThread(name: "pf-populate") { [self] in
+  /// - Parameter placement: where the thread runs, and so where memory comes from.
+  init(_ ranges: [MappedRange], placement: ThreadPlacement) {
+    let started = HostThread(name: "pf-populate", placement: placement) { [self] in
       for range in ranges {
         for start in stride(from: 0, to: range.byteCount, by: Self.chunkByteCount) {
           if stopping.load(ordering: .relaxed) { return }

@@ -59,16 +59,19 @@ final class ChannelReceiver {
   /// The last iteration that each lane has ended.
   private var markedIterations: [UInt32]
 
-  /// - Parameter number: from 1, as on the wire.
+  /// - Parameters:
+  ///   - number: from 1, as on the wire.
+  ///   - node: that its buffers prefer; nil: none.
   init(
     number: Int, connection: Connection, memory: any DestinationMemory, session: ReceivingPipeline.Session,
-    counters: ChannelCounters
+    counters: ChannelCounters, node: Int? = nil
   ) throws(LaneError) {
     do throws(Errno) {
       header = try PageBuffer(byteCount: FrameHeader.byteCount)
-      body = try PageBuffer(byteCount: WireLimits.frameByteCountMax)
-      decoded = try PageBuffer(byteCount: WireLimits.framePageCountMax * PageGeometry.pageByteCount)
-      decodedDeltas = try PageBuffer(byteCount: WireLimits.framePageCountMax * PageGeometry.pageByteCount)
+      body = try PageBuffer(byteCount: WireLimits.frameByteCountMax, node: node)
+      decoded = try PageBuffer(byteCount: WireLimits.framePageCountMax * PageGeometry.pageByteCount, node: node)
+      decodedDeltas = try PageBuffer(
+        byteCount: WireLimits.framePageCountMax * PageGeometry.pageByteCount, node: node)
     } catch { throw .noBuffers(error) }
     var codecs: [(tag: UInt8, lane: UInt16?, codec: any FrameCodec)] = []
     var historyTags: [UInt8] = []

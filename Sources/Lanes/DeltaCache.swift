@@ -54,14 +54,15 @@ import SystemPackage
   var byteCount: Int { capacity * Self.pageByteCount }
 
   /// An empty cache of at most `byteCount` bytes; nil if that is not a set's worth (32 KiB).
-  init?(byteCount: Int) throws(Errno) {
+  /// - Parameter node: that its memory prefers; nil: none.
+  init?(byteCount: Int, node: Int? = nil) throws(Errno) {
     let sets = byteCount / (Self.wayCount * Self.pageByteCount)
     guard sets > 0 else { return nil }
     // An odd number of sets: strides of powers of two then use all of them, as consecutive pages do.
     let setCount = sets > 1 ? (sets - 1) | 1 : 1
     let capacity = setCount * Self.wayCount
     // Touched first by the lane, page by page: memory is used as pages come in, on the lane's node.
-    pages = try PageBuffer(byteCount: capacity * PageGeometry.pageByteCount, hugePages: true)
+    pages = try PageBuffer(byteCount: capacity * PageGeometry.pageByteCount, hugePages: true, node: node)
     unsafe entries = .allocate(capacity: capacity)
     unsafe entries.initialize(repeating: 0, count: capacity)
     self.setCount = setCount

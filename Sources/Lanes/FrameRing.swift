@@ -53,9 +53,10 @@ import Wire
   /// Where the consumer sleeps; shared by all rings that it drains.
   private let frameSpot: ParkingSpot
 
-  init(slotCount: Int, frameSpot: ParkingSpot) throws(Errno) {
+  /// - Parameter node: that the slots' memory prefers; nil: none.
+  init(slotCount: Int, frameSpot: ParkingSpot, node: Int? = nil) throws(Errno) {
     precondition(slotCount > 0 && Self.payloadOffset == PageGeometry.pageByteCount, "the payload is page-aligned")
-    memory = try PageBuffer(byteCount: slotCount * Self.slotByteCount)
+    memory = try PageBuffer(byteCount: slotCount * Self.slotByteCount, node: node)
     self.slotCount = slotCount
     self.frameSpot = frameSpot
     unsafe frames = .allocate(capacity: slotCount)

@@ -101,7 +101,7 @@ final class Lane {
           continue
         }
         let written = try rearm(spans, block)
-        let next = stripe + assignment.laneCount * PageGeometry.spansPerStripe
+        let next = stripe + assignment.step(block: block)
         if live == nil, next < map.spanCount { memory.prefetch(block: block, span: next) }
         for span in spans {
           guard try take(span, block, pass, written: written[span - stripe]) else { return false }

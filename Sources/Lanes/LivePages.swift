@@ -17,6 +17,8 @@ struct LivePages: ~Copyable {
   private let counters: LaneCounters
   private let budget: CacheBudget
   private let seed: UInt64
+  /// The node that the cache's memory prefers; nil: none.
+  private let node: Int?
   private let pageCount: Int
   private var sent: SentHashes
   private var cache: DeltaCache?
@@ -26,13 +28,14 @@ struct LivePages: ~Copyable {
 
   init(
     lane: Int, memory: ProcessMemorySource, assignment: LaneAssignment, counters: LaneCounters, budget: CacheBudget,
-    seed: UInt64
+    seed: UInt64, node: Int?
   ) throws(LaneError) {
     self.memory = memory
     self.assignment = assignment
     self.counters = counters
     self.budget = budget
     self.seed = seed
+    self.node = node
     pageCount = assignment.pageCount(ofLane: lane)
     do throws(Errno) { sent = try SentHashes(pageCount: pageCount) } catch { throw .noBuffers(error) }
   }
@@ -49,7 +52,7 @@ struct LivePages: ~Copyable {
     cacheByteCount = wanted
     // The old one lives on where there is no memory for a larger one: deltas are a help, not a need.
     var next: DeltaCache?
-    do throws(Errno) { next = try DeltaCache(byteCount: wanted) } catch { return }
+    do throws(Errno) { next = try DeltaCache(byteCount: wanted, node: node) } catch { return }
     if let old = cache.take() {
       old.move(to: &next, iteration: iteration.number) { page, copy in
         sent[page] = SentHashes.kept(PageHash.page(copy, seed: seed))

@@ -9,10 +9,11 @@ final class LiveReader: SpanReader {
 
   init(
     lane: Int, memory: ProcessMemorySource, assignment: LaneAssignment, counters: LaneCounters, budget: CacheBudget,
-    seed: UInt64
+    seed: UInt64, node: Int?
   ) throws(LaneError) {
     pages = try LivePages(
-      lane: lane, memory: memory, assignment: assignment, counters: counters, budget: budget, seed: seed)
+      lane: lane, memory: memory, assignment: assignment, counters: counters, budget: budget, seed: seed,
+      node: node)
   }
 
   func begin(_ iteration: Iteration) { pages.begin(iteration) }

@@ -68,6 +68,8 @@ public final class ReceivingPipeline: Sendable {
   private let memory: any DestinationMemory
   private let connections: [Connection]
   private let session: Session
+  /// Where its threads run.
+  public let placement: Placement
   private let counters: [ChannelCounters]
   private let onEvent: @Sendable (Event) -> Void
   private let stopped = Atomic<Bool>(false)
@@ -78,13 +80,15 @@ public final class ReceivingPipeline: Sendable {
 
   /// - Parameters:
   ///   - connections: the data channels, attached, channel 1 first.
+  ///   - placement: where threads run and their memory lies.
   public init(
-    memory: any DestinationMemory, connections: [Connection], session: Session,
+    memory: any DestinationMemory, connections: [Connection], session: Session, placement: Placement = .none,
     onEvent: @escaping @Sendable (Event) -> Void
   ) {
     self.memory = memory
     self.connections = connections
     self.session = session
+    self.placement = placement
     self.onEvent = onEvent
     counters = connections.map { _ in ChannelCounters() }
   }
@@ -93,7 +97,7 @@ public final class ReceivingPipeline: Sendable {
   public func start() {
     threads.withLock { threads in
       threads = connections.indices.map { index in
-        HostThread(name: "pf-recv-\(index + 1)") { [self] in receive(index) }
+        HostThread(name: "pf-recv-\(index + 1)", placement: placement.receiver(index)) { [self] in receive(index) }
       }
     }
   }
@@ -101,7 +105,8 @@ public final class ReceivingPipeline: Sendable {
   private func receive(_ index: Int) {
     do throws(LaneError) {
       let receiver = try ChannelReceiver(
-        number: index + 1, connection: connections[index], memory: memory, session: session, counters: counters[index])
+        number: index + 1, connection: connections[index], memory: memory, session: session, counters: counters[index],
+        node: placement.receiver(index).memoryNode)
       try receiver.run(
         isStopped: { stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) },
         isClosed: { closed.load(ordering: .relaxed) }

@@ -31,11 +31,13 @@ public final class SendingPipeline: Sendable {
     /// CPUs that the pipeline may use: with fewer than it would have threads, and one lane per channel, lanes send
     /// their frames themselves.
     public var cpuCount: Int
+    /// Where its threads run and their memory lies.
+    public var placement: Placement
 
     public init(
       laneCount: Int, codec: CodecPolicy, historyByteCount: Int = 0, wantsDigests: Bool,
       sendsUnsummed: Bool = false, live: Live? = nil, pacer: Pacer,
-      cpuCount: Int = HostThread.allowedCPUs().count
+      cpuCount: Int = HostThread.allowedCPUs().count, placement: Placement = .none
     ) {
       self.laneCount = laneCount
       self.codec = codec
@@ -45,6 +47,7 @@ public final class SendingPipeline: Sendable {
       self.live = live
       self.pacer = pacer
       self.cpuCount = cpuCount
+      self.placement = placement
     }
   }
 
@@ -122,7 +125,9 @@ public final class SendingPipeline: Sendable {
     onEvent: @escaping @Sendable (Event) -> Void
   ) throws(LaneError) {
     let laneCount = max(configuration.laneCount, connections.count)
-    let assignment = LaneAssignment(blocks: memory.blocks, laneCount: laneCount, channelCount: connections.count)
+    let assignment = LaneAssignment(
+      blocks: memory.blocks, laneCount: laneCount, channelCount: connections.count,
+      homes: configuration.placement.homes)
     let isDeep = configuration.live == nil && configuration.codec != .none
     let slotCount = min(
       isDeep ? Self.deepSlotCountMax : Self.slotCountMax,
@@ -131,7 +136,10 @@ public final class SendingPipeline: Sendable {
     var rings: [FrameRing] = []
     for lane in 0..<laneCount {
       do throws(Errno) {
-        rings.append(try FrameRing(slotCount: slotCount, frameSpot: spots[assignment.channel(ofLane: lane)]))
+        rings.append(
+          try FrameRing(
+            slotCount: slotCount, frameSpot: spots[assignment.channel(ofLane: lane)],
+            node: configuration.placement.lane(lane).memoryNode))
       } catch { throw .noBuffers(error) }
     }
     senders = connections.indices.map { channel in
@@ -159,11 +167,13 @@ public final class SendingPipeline: Sendable {
     var started: [HostThread] = []
     for lane in rings.indices {
       started.append(
-        HostThread(name: "pf-lane-\(lane)") { [self] in attempt { () throws(LaneError) in try runLane(lane) } })
+        HostThread(name: "pf-lane-\(lane)", placement: configuration.placement.lane(lane)) { [self] in
+          attempt { () throws(LaneError) in try runLane(lane) }
+        })
     }
     for (index, sender) in senders.enumerated() where !lanesSend {
       started.append(
-        HostThread(name: "pf-send-\(index + 1)") { [self] in
+        HostThread(name: "pf-send-\(index + 1)", placement: configuration.placement.sender(index)) { [self] in
           attempt { () throws(LaneError) in try sender.run(isStopped: { self.isStopped }) }
         })
     }
@@ -245,7 +255,7 @@ public final class SendingPipeline: Sendable {
     if let guest = configuration.live {
       let reader = try LiveReader(
         lane: number, memory: guest.memory, assignment: assignment, counters: counters[number],
-        budget: guest.cacheBudget, seed: guest.seed)
+        budget: guest.cacheBudget, seed: guest.seed, node: configuration.placement.lane(number).memoryNode)
       live = Lane.Live(log: guest.log, heat: guest.heat, reader: reader)
     }
     return Lane(
@@ -255,6 +265,9 @@ public final class SendingPipeline: Sendable {
 
   /// The sum over all lanes, now.
   public var statistics: SendingStatistics { SendingStatistics(configuration.codec, counters) }
+
+  /// Where its threads run.
+  public var placement: Placement { configuration.placement }
 
   /// Bytes that the data channels' sockets have taken.
   public var sentByteCount: UInt64 { connections.reduce(0) { $0 + $1.sentByteCount } }

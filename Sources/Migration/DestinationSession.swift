@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 public import GuestMemory
 import HostSystem
-import Lanes
+public import Lanes
 public import Logging
 import PageCodecs
 import PageKernels
@@ -36,13 +36,15 @@ public final class DestinationSession: Sendable {
     public var runsGuests: Bool
     /// Threads that verify the digest.
     public var digestThreadCount: Int
+    /// Where worker threads run.
+    public var placement: PlacementOptions
     /// Program and version, for the peer's log.
     public var software: String
 
     public init(
       waitLimit: Duration? = nil, expectedBlocks: BlockTable? = nil, memoryLimit: UInt64 = BlockTable.totalByteCountMax,
       historyLimit: UInt64 = 1 << 30, setupTimeout: Duration = .seconds(10), silenceLimit: Duration = .seconds(15),
-      runsGuests: Bool = false, digestThreadCount: Int = 2,
+      runsGuests: Bool = false, digestThreadCount: Int = 2, placement: PlacementOptions = .init(),
       software: String
     ) {
       self.waitLimit = waitLimit
@@ -53,6 +55,7 @@ public final class DestinationSession: Sendable {
       self.silenceLimit = silenceLimit
       self.runsGuests = runsGuests
       self.digestThreadCount = max(1, digestThreadCount)
+      self.placement = placement
       self.software = software
     }
   }
@@ -212,12 +215,16 @@ public final class DestinationSession: Sendable {
       let arriving: any IncomingGuest
       do throws(GuestMemoryError) { arriving = try makeGuest(blocks) } catch { throw MigrationFailure(output: error) }
       guest = arriving
+      let placement = configuration.placement.plan(interface: channels.first?.interfaceName) { request in
+        request.receiverCount = channels.count
+        request.noteBlocks(blocks) { arriving.memory.homeNode(block: $0) }
+      }
       let started = ReceivingPipeline(
         memory: arriving.memory, connections: channels,
         session: .init(
           codecs: hello.codecs.map { CodecTag(rawValue: $0) }, laneCount: hello.laneCount,
           channelCount: hello.channelCount, historyByteCount: hello.historyLog == 0 ? 0 : 1 << Int(hello.historyLog),
-          features: hello.features),
+          features: hello.features), placement: placement,
         onEvent: { [events] in events.post(.receiving($0)) })
       pipeline = started
       live.withLock { $0.pipeline = started }
@@ -363,6 +370,7 @@ extension DestinationSession {
         cpuNanoseconds: clock.cpuNanoseconds,
         bufferBytes: channels * ReceivingPipeline.channelBufferByteCount,
         historyBytes: live.hello?.historyByteCount ?? 0,
-        memoryNanoseconds: applied.storeNanoseconds, blockedNanoseconds: 0))
+        memoryNanoseconds: applied.storeNanoseconds, blockedNanoseconds: 0),
+      placement: live.pipeline.map { .init($0.placement) })
   }
 }

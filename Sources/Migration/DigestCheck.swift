@@ -18,14 +18,16 @@ final class DigestCheck: Sendable {
   }
 
   private let memory: any DestinationMemory
+  private let placement: ThreadPlacement
   private let portions: [Portion]
   private let nextPortion = Atomic<Int>(0)
   private let running: Atomic<Int>
   private let result: Mutex<Outcome>
   private let threads = Mutex<[HostThread]>([])
 
-  init(memory: any DestinationMemory, threadCount: Int) {
+  init(memory: any DestinationMemory, threadCount: Int, placement: ThreadPlacement) {
     self.memory = memory
+    self.placement = placement
     running = Atomic(threadCount)
     portions = memory.blocks.blocks.enumerated().flatMap { index, block in
       stride(from: 0, to: block.spanCount, by: Self.portionSpanCount).map {
@@ -39,7 +41,7 @@ final class DigestCheck: Sendable {
   func start(_ deliver: @escaping @Sendable (Outcome) -> Void) {
     threads.withLock { threads in
       threads = (0..<running.load(ordering: .relaxed)).map { index in
-        HostThread(name: "pf-digest-\(index)") { [self] in
+        HostThread(name: "pf-digest-\(index)", placement: placement) { [self] in
           work()
           if running.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { deliver(result.withLock { $0 }) }
         }

@@ -84,7 +84,7 @@ struct Intake {
   }
 
   private func computeDigests(_ threadCount: Int) throws(MigrationFailure) -> [BlockDigest] {
-    let check = DigestCheck(memory: memory, threadCount: threadCount)
+    let check = DigestCheck(memory: memory, threadCount: threadCount, placement: pipeline.placement.helper)
     check.start { [events] in events.post(.digested($0)) }
     defer { check.stop() }
     while true {

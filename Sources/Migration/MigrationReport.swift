@@ -24,6 +24,8 @@ public struct MigrationReport: Sendable, Codable {
   public var resources: Resources
   /// Of a guest that ran while it was moved.
   public var live: Live?
+  /// Where worker threads ran; nil if it did not get so far.
+  public var placement: Placement?
 
   public enum Role: String, Sendable, Codable { case source, destination }
 
@@ -58,6 +60,16 @@ public struct MigrationReport: Sendable, Codable {
   /// Where a guest runs, as far as one side knows.
   public enum Whereabouts: String, Sendable, Codable {
     case atSource, pausedAtSource, atDestination
+  }
+
+  public struct Placement: Sendable, Codable {
+    /// `none`, `node` or `cpu`: what `auto` stood for, if that was asked for.
+    public var policy: String
+    /// A line for the threads that were placed alike: `lanes 0-1: CPUs 0-1`.
+    public var threads: [String]
+    /// Nil for that of the process.
+    public var nice: Int?
+    public var batch: Bool
   }
 
   public struct Bytes: Sendable, Codable {
@@ -134,6 +146,15 @@ public struct MigrationReport: Sendable, Codable {
   public var dataRatio: Double {
     let raw = Double(pages.data) * 4096
     return bytes.wire > 0 && raw > 0 ? raw / Double(bytes.wire) : 1
+  }
+}
+
+extension MigrationReport.Placement {
+  init(_ placement: Lanes.Placement) {
+    policy = placement.policy.rawValue
+    threads = placement.lines
+    nice = placement.niceness
+    batch = placement.isBatch
   }
 }
 

@@ -37,6 +37,8 @@ public final class SourceSession: Sendable {
     /// Compare a digest of every block before the commit. For a guest that runs this reads all memory while it is
     /// paused: a test, not for service. Nil: only for memory that does not change, where it costs no time.
     public var verify: Bool?
+    /// Where worker threads run.
+    public var placement: PlacementOptions
     /// Program and version, for the peer's log.
     public var software: String
 
@@ -45,7 +47,8 @@ public final class SourceSession: Sendable {
       channelCount: Int = 2, laneCount: Int = 2, codec: CodecPolicy = .none,
       historyByteCount: UInt64 = 256 << 20, bandwidthLimit: UInt64 = 0,
       deltaCache: CacheBudget.Size = .percent(1), downtimeLimit: Duration = .milliseconds(300),
-      switchoverLimit: Duration = .seconds(10), verify: Bool? = nil, software: String
+      switchoverLimit: Duration = .seconds(10), verify: Bool? = nil, placement: PlacementOptions = .init(),
+      software: String
     ) {
       self.endpoint = endpoint
       self.socketOptions = socketOptions
@@ -59,6 +62,7 @@ public final class SourceSession: Sendable {
       self.downtimeLimit = downtimeLimit
       self.switchoverLimit = switchoverLimit
       self.verify = verify
+      self.placement = placement
       self.software = software
     }
   }
@@ -281,6 +285,11 @@ public final class SourceSession: Sendable {
       live = .init(
         memory: mapping, log: log, heat: heat, cacheBudget: cacheBudget, seed: SessionIdentity.random().low)
     }
+    let placement = configuration.placement.plan(interface: data.first?.interfaceName) { request in
+      request.laneCount = configuration.laneCount
+      request.channelCount = data.count
+      request.noteBlocks(memory.blocks) { memory.mapping?.homeNode(block: $0) }
+    }
     let pipeline: SendingPipeline
     do throws(LaneError) {
       pipeline = try SendingPipeline(
@@ -289,7 +298,8 @@ public final class SourceSession: Sendable {
           laneCount: configuration.laneCount, codec: configuration.codec,
           historyByteCount: historyLog == 0 ? 0 : 1 << Int(historyLog),
           wantsDigests: verifies && live == nil, sendsUnsummed: live == nil, live: live,
-          pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit)),
+          pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit), cpuCount: placement.allowance.workerCount,
+          placement: placement),
         onEvent: { [events] in events.post(.sending($0)) })
     } catch { throw dialogue.explain(error) }
     let present = pending.reduce(0) { $0 + $1.count() }

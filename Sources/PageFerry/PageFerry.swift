@@ -9,6 +9,8 @@
 @_exported public import PageModel
 @_exported public import Transport
 
+@_exported public import struct HostSystem.CPUSet
+
 /// Facts about this build.
 public enum PageFerry {
   /// Semantic version of the engine, the command and the library.

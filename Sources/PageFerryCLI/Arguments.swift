@@ -52,6 +52,8 @@ struct CommonOptions: ParsableArguments {
     help: ArgumentHelp("TCP congestion control (cubic, bbr …); the host's default without this.", valueName: "name"))
   var congestion: String?
 
+  @OptionGroup(title: "Threads") var placement: PlacementArguments
+
   func validate() throws {
     guard (2...3600).contains(deadPeer) else { throw ValidationError("--dead-peer takes 2 to 3600 seconds.") }
     guard (socketBuffer?.bytes ?? 0) <= 1 << 30 else { throw ValidationError("--socket-buffer takes at most 1GiB.") }

@@ -61,6 +61,7 @@ struct ReceiveCommand: ParsableCommand {
   }
 
   func run() throws {
+    common.placement.restrictProcess()
     let logger = ConsoleLogHandler.logger(quiet: common.quiet)
     let (listener, memoryMap): (Listener, MemoryMap?)
     do throws(GuestMemoryError) {
@@ -77,11 +78,14 @@ struct ReceiveCommand: ParsableCommand {
         waitLimit: wait.map { .seconds($0) }, expectedBlocks: memoryMap?.blocks,
         memoryLimit: memoryLimit?.bytes ?? BlockTable.totalByteCountMax,
         historyLimit: historyLimit.bytes, silenceLimit: .seconds(common.deadPeer),
-        digestThreadCount: min(8, HostThread.allowedCPUs().count),
+        digestThreadCount: min(8, common.placement.workerCount), placement: common.placementOptions,
         software: PageFerry.software),
       logger: logger,
-      makeGuest: { [output, discard, populate] (blocks) throws(GuestMemoryError) in
-        if discard { return StillArrival(try Self.anonymousMemory(blocks, populate: populate)) }
+      makeGuest: { [output, discard, populate, common] (blocks) throws(GuestMemoryError) in
+        if discard {
+          return StillArrival(
+            try Self.anonymousMemory(blocks, populate: populate, placement: common.placementOptions))
+        }
         let map: MemoryMap
         if let memoryMap { map = memoryMap } else { map = try MemoryMap(consecutive: blocks.blocks) }
         let options = imageOptions(writeMap: memoryMap == nil && blocks.blocks.count > 1)
@@ -105,12 +109,13 @@ struct ReceiveCommand: ParsableCommand {
 
   /// Guest memory, unless the host has not as much to give.
   static func anonymousMemory(
-    _ blocks: BlockTable, populate: Bool
+    _ blocks: BlockTable, populate: Bool, placement: PlacementOptions = .init()
   ) throws(GuestMemoryError) -> AnonymousMemory {
     if let available = HostMemory.availableByteCount, blocks.byteCount > available {
       throw .cannotReserve(
         byteCount: blocks.byteCount, reason: "only \(ByteCount.format(available)) is available on this host")
     }
-    return try AnonymousMemory(blocks: blocks, populateAhead: populate)
+    let thread = populate ? placement.plan { $0.populatorCount = 1 }.populator(0) : .anywhere
+    return try AnonymousMemory(blocks: blocks, populateAhead: populate, placement: thread)
   }
 }

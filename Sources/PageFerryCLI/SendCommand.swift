@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import HostSystem
 import PageFerry
 
 /// `pageferry send`.
@@ -46,7 +45,8 @@ struct SendCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Worker threads; at least one per channel. Default: one per CPU, or per channel with 'none'.", valueName: "n"))
+      "Worker threads; at least one per channel. Default: one per CPU that may be used, or per channel with 'none'.",
+      valueName: "n"))
   var workers: Int?
 
   @Option(help: ArgumentHelp("Limit of all channels together, per second: 100MiB, 1Gbit.", valueName: "rate"))
@@ -69,6 +69,7 @@ struct SendCommand: ParsableCommand {
   }
 
   func run() throws {
+    common.placement.restrictProcess()
     let source: any SourceMemory
     do throws(GuestMemoryError) {
       let memoryMap: MemoryMap?
@@ -81,14 +82,14 @@ struct SendCommand: ParsableCommand {
       guest: StillGuest(source),
       configuration: .init(
         endpoint: receiver, socketOptions: common.socketOptions, connectTimeout: .seconds(connectTimeout),
-        channelCount: channels, laneCount: workers ?? Self.defaultWorkers(policy, channels: channels), codec: policy,
+        channelCount: channels, laneCount: workers ?? defaultWorkers(policy), codec: policy,
         historyByteCount: history.bytes, bandwidthLimit: bandwidth?.bytesPerSecond ?? 0, verify: !noVerify,
-        software: PageFerry.software))
+        placement: common.placementOptions, software: PageFerry.software))
     try Outcome.of(common, statistics: { session.statistics }, cancel: { session.cancel($0) }, run: { session.run() })
   }
 
   /// Without a codec a lane is faster than its channel; with one, every CPU helps.
-  private static func defaultWorkers(_ codec: CodecPolicy, channels: Int) -> Int {
-    codec == .none ? channels : min(256, max(channels, HostThread.allowedCPUs().count))
+  private func defaultWorkers(_ codec: CodecPolicy) -> Int {
+    codec == .none ? channels : min(256, max(channels, common.placement.workerCount))
   }
 }

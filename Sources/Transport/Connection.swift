@@ -10,7 +10,7 @@ import SystemPackage
 /// One thread may send and another receive at the same time. ``shutDown()`` may be called from any thread and makes
 /// both return ``TransportError/stopped``.
 public final class Connection: Sendable {
-  private let descriptor: CInt
+  let descriptor: CInt
   private let stopped = Atomic<Bool>(false)
   private let sent = Atomic<UInt64>(0)
   private let received = Atomic<UInt64>(0)

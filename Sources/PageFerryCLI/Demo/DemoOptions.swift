@@ -102,7 +102,9 @@ struct MoveOptions: ParsableArguments {
   }
 
   /// Lanes: every CPU helps.
-  var laneCount: Int { workers ?? min(256, max(channels, HostThread.allowedCPUs().count)) }
+  func laneCount(_ placement: PlacementArguments) -> Int {
+    workers ?? min(256, max(channels, placement.workerCount))
+  }
 }
 
 extension CacheBudget.Size: ExpressibleByArgument {

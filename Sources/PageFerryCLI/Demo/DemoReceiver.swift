@@ -72,7 +72,8 @@ struct DemoReceiver {
       listener: listener,
       configuration: .init(
         silenceLimit: .seconds(options.deadPeer), runsGuests: true,
-        digestThreadCount: min(8, HostThread.allowedCPUs().count), software: PageFerry.software),
+        digestThreadCount: min(8, options.placement.workerCount), placement: options.placementOptions,
+        software: PageFerry.software),
       logger: logger,
       makeGuest: { (blocks) throws(GuestMemoryError) in
         let made = WorkloadArrival(try ReceiveCommand.anonymousMemory(blocks, populate: false))

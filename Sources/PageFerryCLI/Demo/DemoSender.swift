@@ -34,10 +34,10 @@ struct DemoSender {
       guest: running,
       configuration: .init(
         endpoint: address, socketOptions: options.socketOptions, channelCount: move.channels,
-        laneCount: move.laneCount, codec: try CodecPolicy(parsing: move.codec),
+        laneCount: move.laneCount(options.placement), codec: try CodecPolicy(parsing: move.codec),
         bandwidthLimit: move.link?.bytesPerSecond ?? 0, deltaCache: move.deltaCache,
         downtimeLimit: .milliseconds(move.downtimeLimit), switchoverLimit: .seconds(move.switchoverLimit),
-        verify: move.verify, software: PageFerry.software))
+        verify: move.verify, placement: options.placementOptions, software: PageFerry.software))
     migration.withLock { $0 = session }
     let screen = DemoScreen(
       title: "\(ByteCount.format(guest.memory.bytes)) guest, \(plan)", downtimeLimit: Double(move.downtimeLimit),
@@ -87,7 +87,7 @@ struct DemoSender {
         arguments: [
           "demo", "--listen", "127.0.0.1:0", "--parent", "\(getpid())", "--settle", "\(settle)", "--dead-peer",
           "\(options.deadPeer)",
-        ])
+        ] + options.placement.words)
     } catch {
       throw Outcome.exit(MigrationFailure(.internal, "the demo's receiver could not be started: \(error)"))
     }
