@@ -85,7 +85,7 @@ let package = Package(
     .executableTarget(
       name: "PageFerryCLI",
       dependencies: [
-        "PageFerry", "Workload", "GuestMemory", "Lanes", "PageKernels", "HostSystem", "PageCodecs", "CNUMA", system,
+        "PageFerry", "Workload", "GuestMemory", "Lanes", "PageKernels", "HostSystem", "PageCodecs", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
@@ -100,7 +100,8 @@ let package = Package(
     .testTarget(name: "PageCodecsTests", dependencies: ["PageCodecs", "TestSupport"], swiftSettings: swift),
     .testTarget(
       name: "GuestMemoryTests",
-      dependencies: ["GuestMemory", "PageModel", "PageKernels", "TestSupport", system], swiftSettings: swift),
+      dependencies: ["GuestMemory", "PageModel", "PageKernels", "HostSystem", "TestSupport", system],
+      swiftSettings: swift),
     .testTarget(
       name: "WireTests", dependencies: ["Wire", "PageModel", "PageKernels", "TestSupport"], swiftSettings: swift),
     .testTarget(

@@ -4,8 +4,8 @@ import HostSystem
 import Logging
 public import PageFerry
 
-/// Options that say where worker threads run, and how they stand back behind others.
-struct PlacementArguments: ParsableArguments {
+/// Options that say where worker threads run.
+struct CPUArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "CPUs that workers may use: 0-3,8. Default: all that this process may.", valueName: "list"),
@@ -18,6 +18,19 @@ struct PlacementArguments: ParsableArguments {
       valueName: "policy"))
   var pin = PlacementPolicy.automatic
 
+  func validate() throws {
+    do throws(CPUAllowanceError) { _ = try CPUAllowance(restrictedTo: cpus) } catch {
+      throw ValidationError("--cpus: \(error).")
+    }
+  }
+
+  var options: PlacementOptions { PlacementOptions(policy: pin, cpus: cpus) }
+}
+
+/// Options that say where worker threads run, and how they stand back behind others.
+struct PlacementArguments: ParsableArguments {
+  @OptionGroup var threads: CPUArguments
+
   @Option(help: ArgumentHelp("Nice value of workers, -20 to 19; below 0 takes a privilege.", valueName: "n"))
   var nice: Int?
 
@@ -26,24 +39,24 @@ struct PlacementArguments: ParsableArguments {
 
   func validate() throws {
     guard (-20...19).contains(nice ?? 0) else { throw ValidationError("--nice takes -20 to 19.") }
-    do throws(CPUAllowanceError) { _ = try CPUAllowance(restrictedTo: cpus) } catch {
-      throw ValidationError("--cpus: \(error).")
-    }
   }
 
-  var options: PlacementOptions { PlacementOptions(policy: pin, cpus: cpus, niceness: nice, isBatch: batch) }
+  var options: PlacementOptions {
+    PlacementOptions(policy: threads.pin, cpus: threads.cpus, niceness: nice, isBatch: batch)
+  }
 
   /// Workers that have a CPU each, within what the process may use.
   var workerCount: Int { options.allowance.workerCount }
 
   /// Keeps the whole process to `--cpus`; before it starts any thread.
   func restrictProcess() {
-    if cpus != nil { _ = HostThread.restrict(to: options.allowance.cpus) }
+    if threads.cpus != nil { _ = HostThread.restrict(to: options.allowance.cpus) }
   }
 
   /// The same options, for a process that is started from here.
   var words: [String] {
-    (cpus.map { ["--cpus", "\($0)"] } ?? []) + ["--pin", pin.rawValue] + (nice.map { ["--nice=\($0)"] } ?? [])
+    (threads.cpus.map { ["--cpus", "\($0)"] } ?? []) + ["--pin", threads.pin.rawValue]
+      + (nice.map { ["--nice=\($0)"] } ?? [])
       + (batch ? ["--batch"] : [])
   }
 }

@@ -105,6 +105,26 @@ private let twoCPUs: [Int]? = {
     #expect(report["lanes"] as? Int == 1, "one CPU has one worker")
   }
 
+  @Test("doctor shows where threads would run, as text and as JSON")
+  func doctor() throws {
+    let cpu = try #require(HostThread.allowedCPUSet.numbers.last)
+    let shown = try Command.run(["doctor", "--pin", "cpu", "--cpus", "\(cpu)"])
+    #expect(shown.code == 0)
+    let lines = shown.output.split(separator: "\n").map {
+      $0.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    }
+    #expect(lines.contains { $0.hasPrefix("ok NUMA node ") })
+    #expect(lines.contains { $0.hasPrefix("ok sender 1 ") || $0.hasPrefix("ok senders 1-2 ") }, "\(shown.output)")
+    let json = try JSONSerialization.jsonObject(
+      with: Data(try Command.run(["doctor", "--json", "--pin", "cpu", "--cpus", "\(cpu)"]).output.utf8))
+    let plan = try #require(json as? [[String: Any]]).filter { $0["area"] as? String == "placement" }
+    #expect(
+      plan.contains {
+        ($0["name"] as? String)?.hasPrefix("lane") == true && ($0["value"] as? String)?.hasSuffix("CPU \(cpu)") == true
+      },
+      "\(plan)")
+  }
+
   @Test(
     "Options that make no sense end with one line that says what is wrong",
     arguments: [

@@ -7,13 +7,20 @@ import PageFerry
 struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "doctor", abstract: "Tell what this host can do, and what is missing and how to get it.",
-    discussion: "Changes nothing. Ends with 0 whatever it finds: nothing that it looks at is indispensable.")
+    discussion: """
+      Changes nothing. Ends with 0 whatever it finds: nothing that it looks at is indispensable. The plan under \
+      'placement' is that of a source with 2 channels; --pin and --cpus show another.
+      """)
 
   @Flag(help: "Print the findings as JSON.")
   var json = false
 
+  @OptionGroup(title: "Threads") var threads: CPUArguments
+
   func run() throws {
-    let findings = ProcessorChecks.run() + MemoryChecks.run() + KernelChecks.run() + NetworkChecks.run() + codecs
+    let findings =
+      ProcessorChecks.run() + PlacementChecks(threads).run() + MemoryChecks.run() + KernelChecks.run()
+      + NetworkChecks.run() + codecs
     if json {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

@@ -1,50 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-import CNUMA
 import HostSystem
 import PageFerry
 import PageKernels
 
-/// The processor: instruction sets, and which CPUs belong to which NUMA node.
+/// The processor: instruction sets.
 enum ProcessorChecks {
   static func run() -> [Finding] {
     let best = KernelTier.best
-    let cpus = HostThread.allowedCPUs()
     let allowed = KernelTier.available.map { "\($0)" }.joined(separator: ", ")
     return [
-      Finding("processor", "page kernels", best == .scalar ? .note : .good, "\(best) (available: \(allowed))"),
-      Finding("processor", "CPUs", .good, "\(cpus.count) may be used: \(ranges(cpus))"),
-    ] + nodes()
-  }
-
-  private static func nodes() -> [Finding] {
-    guard numa_available() >= 0 else {
-      return [Finding("processor", "NUMA", .note, "the kernel has no NUMA support: one node is assumed")]
-    }
-    let last = Int(numa_max_node())
-    return (0...max(0, last)).compactMap { node in
-      var free: Int64 = 0
-      let total = unsafe numa_node_size64(CInt(node), &free)
-      guard total > 0 else { return nil }
-      let cpus = HostMemory.firstBytes(of: "/sys/devices/system/node/node\(node)/cpulist") ?? ""
-      return Finding(
-        "processor", "NUMA node \(node)", .good,
-        "\(ByteCount.format(UInt64(total))), \(ByteCount.format(UInt64(max(0, free)))) free, CPUs \(cpus.filter { $0 != "\n" })"
-      )
-    }
-  }
-
-  /// `0-3,8`.
-  private static func ranges(_ numbers: [Int]) -> String {
-    var parts: [ClosedRange<Int>] = []
-    for number in numbers {
-      if let last = parts.last, last.upperBound + 1 == number {
-        parts[parts.count - 1] = last.lowerBound...number
-      } else {
-        parts.append(number...number)
-      }
-    }
-    return parts.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
-      .joined(separator: ",")
+      Finding("processor", "page kernels", best == .scalar ? .note : .good, "\(best) (available: \(allowed))")
+    ]
   }
 }
 
