@@ -46,7 +46,7 @@ struct ReportTable {
       ("speed", speed),
       ("threads", threads),
       ("process", process),
-    ] + digests
+    ] + placement + digests
   }
 
   /// Pages that only a guest that runs has.
@@ -142,6 +142,14 @@ struct ReportTable {
     return "CPU \(Self.seconds(resources.cpuSeconds)), peak memory \(ByteCount.format(resources.peakResidentBytes)), "
       + "frame buffers \(ByteCount.format(resources.bufferBytes))"
       + (resources.historyBytes > 0 ? ", codec history \(ByteCount.format(resources.historyBytes))" : "")
+  }
+
+  /// Where threads were bound, if they were.
+  private var placement: [(name: String, value: String)] {
+    guard let placement = report.placement, placement.policy != "none" else { return [] }
+    let shown = placement.threads.prefix(6).enumerated().map { (name: $0 == 0 ? "placement" : "", value: $1) }
+    let rest = placement.threads.count - shown.count
+    return shown + (rest > 0 ? [(name: "", value: "… and \(rest) more: --json")] : [])
   }
 
   private var digests: [(name: String, value: String)] {
