@@ -267,7 +267,7 @@ public final class SendingPipeline: Sendable {
   public var statistics: SendingStatistics { SendingStatistics(configuration.codec, counters) }
 
   /// Where its threads run.
-  public var placement: Placement { configuration.placement }
+  public var placement: Placement { lanesSend ? configuration.placement.withoutSenders : configuration.placement }
 
   /// Bytes that the data channels' sockets have taken.
   public var sentByteCount: UInt64 { connections.reduce(0) { $0 + $1.sentByteCount } }

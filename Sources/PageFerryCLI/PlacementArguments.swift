@@ -31,7 +31,10 @@ struct CPUArguments: ParsableArguments {
 struct PlacementArguments: ParsableArguments {
   @OptionGroup var threads: CPUArguments
 
-  @Option(help: ArgumentHelp("Nice value of workers, -20 to 19; below 0 takes a privilege.", valueName: "n"))
+  // A value that begins with a dash is one, too.
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Nice value of workers, -20 to 19; below 0 takes a privilege.", valueName: "n"))
   var nice: Int?
 
   @Flag(help: "Schedule workers as SCHED_BATCH: they do not preempt guests when they wake up.")

@@ -2,7 +2,8 @@
 import Glibc
 import PageKernels
 
-/// `list`, `count NAME`: the gated cases. `run`: all cases, in the cache. `memory`, `image`: what no cache holds.
+/// `list`, `count NAME`: the gated cases. `run`: all cases, in the cache. `memory`, `image`: what no cache holds. `scaling`:
+/// what is kept of guests of all sizes.
 @main
 enum Benchmarks {
   /// `count` met a case that this processor, or valgrind, cannot run; `Benchmarks/check` knows the number.
@@ -19,7 +20,7 @@ enum Benchmarks {
   static func main() throws {
     let arguments = CommandLine.arguments.dropFirst()
     let rest = arguments.dropFirst()
-    let usages = [usage, MemoryComparison.usage, ImageComparison.usage].joined(separator: "\n")
+    let usages = [usage, MemoryComparison.usage, ImageComparison.usage, ScalingRun.usage].joined(separator: "\n")
     guard !arguments.contains("--help"), !arguments.contains("-h") else { return print(usages) }
     do {
       switch (arguments.first, rest.count) {
@@ -28,6 +29,7 @@ enum Benchmarks {
       case ("run", _): try run(Options(rest, names: ["peer"]))
       case ("memory", _): try MemoryComparison(rest).run()
       case ("image", _): try ImageComparison(rest).run()
+      case ("scaling", _): try ScalingRun(rest).run()
       default: fail(usages, exitUsage)
       }
     } catch let error as UsageError {

@@ -20,7 +20,7 @@ public struct Placement: Sendable {
   public let policy: PlacementPolicy
   public let lanes: [Spot]
   /// One for each data channel, channel 1 first.
-  public let senders: [Spot]
+  public private(set) var senders: [Spot]
   public let receivers: [Spot]
   public let populators: [Spot]
   /// Which lanes take which blocks.
@@ -62,6 +62,13 @@ public struct Placement: Sendable {
   public func populator(_ number: Int) -> ThreadPlacement { thread(populators, number) }
   /// Any other thread that works for the data plane.
   public var helper: ThreadPlacement { thread([], 0) }
+
+  /// The same, where lanes put their frames on the channel themselves.
+  var withoutSenders: Placement {
+    var plan = self
+    plan.senders = []
+    return plan
+  }
 
   private func thread(_ spots: [Spot], _ number: Int) -> ThreadPlacement {
     let spot = spots.indices.contains(number) ? spots[number] : nil
