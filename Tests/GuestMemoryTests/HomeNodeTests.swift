@@ -15,29 +15,33 @@ import Testing
     ] as [([Int?], Int?)])
   func majority(nodes: [Int?], expected: Int?) { #expect(HomeNode.majority(nodes) == expected) }
 
-  @Test("Memory that was touched has a node of this host; memory that was not has none")
-  func realMemory() throws {
+  private static let table = try? BlockTable([
+    RAMBlock(name: "touched", guestPhysicalBase: 0, byteCount: 8 << 20),
+    RAMBlock(name: "one page", guestPhysicalBase: 2 << 30, byteCount: 4096),
+  ])
+
+  @Test("Memory is where the thread that populates it runs", arguments: HostTopology(reading: HostFiles()).nodes)
+  func populated(node: HostTopology.Node) throws {
     if let refusal = MemoryPolicy.refusal { return print("SKIPPED: the node of real memory: \(refusal)") }
-    let table = try BlockTable([
-      RAMBlock(name: "touched", guestPhysicalBase: 0, byteCount: 8 << 20),
-      RAMBlock(name: "untouched", guestPhysicalBase: 1 << 30, byteCount: 8 << 20),
-      RAMBlock(name: "one page", guestPhysicalBase: 2 << 30, byteCount: 4096),
-    ])
-    let memory = try AnonymousMemory(blocks: table, populateAhead: false, backing: .anonymous(hugePages: false))
-    for block in [0, 2] {
-      unsafe memory.base(block: block).initializeMemory(
-        as: UInt8.self, repeating: 1, count: Int(table.blocks[block].byteCount))
+    let cpus = node.cpus.intersection(HostThread.allowedCPUSet)
+    guard !cpus.isEmpty, node.memoryByteCount > 0 else {
+      return print("SKIPPED: populating memory on node \(node.number), which has no CPU for it, or no memory")
     }
-    let nodes = HostTopology(reading: HostFiles()).memoryNodes
+    let table = try #require(Self.table)
+    let memory = try AnonymousMemory(
+      blocks: table, populateAhead: true, backing: .anonymous(hugePages: false), placement: .init(cpus: cpus))
+    for _ in 0..<200 where memory.homeNode(block: 1) == nil { HostClock.sleep(nanoseconds: 10_000_000) }
+    #expect(memory.homeNode(block: 0) == node.number && memory.homeNode(block: 1) == node.number)
     let source = unsafe ProcessMemorySource(
-      blocks: table, bases: (0..<3).map { unsafe UnsafeRawPointer(memory.base(block: $0)) }, owner: memory)
-    // On several nodes the kernel may have spread it.
-    if nodes.count == 1 {
-      #expect(memory.homeNode(block: 0) == nodes[0] && memory.homeNode(block: 2) == nodes[0])
-      #expect(source.homeNode(block: 0) == nodes[0])
-    }
-    #expect(memory.homeNode(block: 1) == nil && source.homeNode(block: 1) == nil)
-    // Asking has touched nothing.
-    #expect(try MemoryPolicy.nodes(ofPages: [unsafe UInt(bitPattern: memory.base(block: 1))]) == [nil])
+      blocks: table, bases: (0..<2).map { unsafe UnsafeRawPointer(memory.base(block: $0)) }, owner: memory)
+    #expect(source.homeNode(block: 0) == node.number)
+  }
+
+  @Test("Memory that was not touched has no node, and asking touches nothing")
+  func untouched() throws {
+    if let refusal = MemoryPolicy.refusal { return print("SKIPPED: the node of real memory: \(refusal)") }
+    let memory = try AnonymousMemory(blocks: try #require(Self.table), populateAhead: false)
+    for _ in 0..<2 { #expect(memory.homeNode(block: 0) == nil) }
+    #expect(try MemoryPolicy.nodes(ofPages: [UInt(bitPattern: unsafe memory.base(block: 0))]) == [nil])
   }
 }

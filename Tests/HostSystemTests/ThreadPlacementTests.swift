@@ -57,9 +57,10 @@ private let refusal: String? = {
 
 @Suite(.enabled(if: refusal == nil, "\(refusal ?? "")"))
 struct MemoryPolicyTests {
-  @Test("A buffer prefers the node that it was made for, and comes from there")
-  func buffer() throws {
-    let node = try #require(HostTopology(reading: HostFiles()).memoryNodes.last)
+  @Test(
+    "A buffer prefers the node that it was made for, and comes from there",
+    arguments: HostTopology(reading: HostFiles()).memoryNodes)
+  func buffer(node: Int) throws {
     var bound = try PageBuffer(byteCount: 10_000, node: node)
     let free = try PageBuffer(byteCount: 10_000)
     let (bindings, pages) = unsafe (
@@ -68,8 +69,9 @@ struct MemoryPolicyTests {
     )
     #expect(bindings == [node, nil])
     #expect(try MemoryPolicy.nodes(ofPages: pages) == [nil, nil, nil], "asking faults nothing in")
-    bound.withMutableBytes(0..<8192) { $0.storeBytes(of: 1, toByteOffset: 0, as: UInt8.self) }
-    bound.withMutableBytes(4096..<8192) { $0.storeBytes(of: 1, toByteOffset: 0, as: UInt8.self) }
+    bound.withMutableBytes(0..<8192) { bytes in
+      for offset in [0, 4096] { bytes.storeBytes(of: 1, toByteOffset: offset, as: UInt8.self) }
+    }
     #expect(try MemoryPolicy.nodes(ofPages: pages) == [node, node, nil])
     _ = consume free
   }

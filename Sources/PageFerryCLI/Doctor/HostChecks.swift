@@ -36,7 +36,11 @@ enum MemoryChecks {
     guard let text = HostMemory.firstBytes(of: path) else {
       return Finding("memory", "transparent huge pages", .missing, "not in this kernel")
     }
-    let chosen = text.split(separator: "[").dropFirst().first?.split(separator: "]").first.map { String($0) } ?? "?"
+    // `always [madvise] never`
+    let chosen =
+      text.split(whereSeparator: { $0.isWhitespace }).first { $0.hasPrefix("[") }.map {
+        String($0.dropFirst().dropLast())
+      } ?? "?"
     guard chosen == "never" else { return Finding("memory", "transparent huge pages", .good, chosen) }
     return Finding(
       "memory", "transparent huge pages", .note, "never: a destination faults in every 4 KiB page by itself",
