@@ -26,7 +26,7 @@ class Binary:
                 if os.path.isdir(os.path.join(prefix, folder)):
                     self.words += ["-L", os.path.join(prefix, folder)]
         done = subprocess.run([*self.words, "--version"], capture_output=True, text=True)
-        found = re.search(r"version (\S+)", done.stdout)
+        found = re.search(r"QEMU emulator version (\S+)", done.stdout)
         if not found:
             raise HarnessError(f"{self.words[0]} does not say its version: {done.stderr.strip()[:200]}")
         self.version = found.group(1)
