@@ -5,7 +5,7 @@ import json
 from . import HarnessError
 from .stats import SMALLER_IS_BETTER
 
-# `of-link` is a time, too. `wire` depends on content and codec alone, but a neighbour can make `auto` choose otherwise.
+# `of-link` is a time, too. Not compared: `of-others`, which gets worse when another configuration gets better.
 SMALLER = SMALLER_IS_BETTER | {"of-link": True}
 
 
@@ -64,7 +64,7 @@ def compare(old, new, tolerance):
         if done[1] < done[0]:
             rows.append((key(entry), "completed", done[0], done[1], "worse" if done[1] == 0 or done[0] == 1 else "same"))
         for name, ratio in entry["ratios"].items():
-            if name in past["ratios"]:
+            if name in past["ratios"] and name in SMALLER:
                 found = verdict(past["ratios"][name], ratio, SMALLER[name], tolerance)
                 rows.append((key(entry), name, past["ratios"][name]["median"], ratio["median"], found))
     return rows

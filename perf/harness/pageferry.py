@@ -200,6 +200,8 @@ class PageFerry:
                 raise HarnessError(f"{self.id}: the guest is damaged: {proof['faults']}")
             details |= {"iterations": len(live["iterations"]), "longestGapMilliseconds": proof["longestGapMilliseconds"]}
         # The demo's receiver runs the guest, and compares it: its processor time is not the migration's.
+        if not live:
+            details["residentDestination"] = other["resources"]["peakResidentBytes"]
         destination_cpu = (None if live else
                            round(other["resources"]["cpuSeconds"] - destination.cpu_before, 4))
         downtime = live["downtime"]["milliseconds"] if live else None

@@ -93,10 +93,23 @@ def remarks(entry, rows):
     codecs = details.get("codecs", {})
     if len(codecs) > 1:
         words.append("by " + ", ".join(f"{codec} {pages}" for codec, pages in codecs.items() if pages))
-    for name, word in (("read-bandwidth", "of the read bandwidth"), ("of-link", "x the link's time")):
+        words.append(f"{details['changes']} changes")
+    words += overhead(last)
+    for name, word in (("read-bandwidth", "of the read bandwidth"), ("of-link", "x the link's time"),
+                       ("of-others", "x the best other")):
         if name in entry["ratios"]:
             words.append(f"{entry['ratios'][name]['median']:.2f} {word}")
     return ", ".join(words)
+
+
+def overhead(row):
+    """What is not page data, if nothing was compressed, for each zero page that was looked at: an upper bound."""
+    details, zeros = row.get("details", {}), row.get("pages", {}).get("zero")
+    if list(details.get("codecs", {})) not in ([], ["none"]) or "payloadBytes" not in details or not zeros:
+        return []
+    if "delta" in row["pages"]:
+        return []
+    return [f"{(details['payloadBytes'] - row['pages'].get('data', 0) * 4096) / zeros:.2f} B a zero page"]
 
 
 def verdicts(expectations):

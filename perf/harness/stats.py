@@ -84,6 +84,10 @@ def summarize(rows, yardsticks, byte_count):
             peer = best(grouped, link, guest, "qemu-*", figure)
             if found and peer and peer[1]:
                 ratios[figure] = spread([value / peer[1] for value in found]) | {"to": peer[0]}
+        others = [statistics.median(found) for (at, of, other), more in grouped.items() if (found := values(more, "seconds"))
+                  and (at, of) == (link, guest) and other != engine and other.startswith("pageferry/")]
+        if others and engine.startswith("pageferry/") and values(group, "seconds"):
+            ratios["of-others"] = spread([value / min(others) for value in values(group, "seconds")])
         # Guests that run have no QEMU beside them: what the link alone would take is their measure.
         for name, found in share(group, yardsticks, link, byte_count).items():
             ratios[name] = spread(found)
