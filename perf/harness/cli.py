@@ -38,6 +38,8 @@ def guarded(name, main):
         signal.signal(number, leave)
     try:
         sys.exit(main())
+    except BrokenPipeError:
+        os._exit(141)  # Whoever read the output had enough; closing it would fail again.
     except HarnessError as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
