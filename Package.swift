@@ -81,11 +81,16 @@ let package = Package(
       dependencies: ["PageModel", "HostSystem", "PageCodecs", "GuestMemory", "Transport", "Lanes", "Migration"],
       swiftSettings: swift),
 
+    .target(
+      name: "Bench",
+      dependencies: ["Workload", "GuestMemory", "HostSystem", "PageModel"], swiftSettings: swift),
+
     // Floor 6
     .executableTarget(
       name: "PageFerryCLI",
       dependencies: [
-        "PageFerry", "Workload", "GuestMemory", "Lanes", "PageKernels", "HostSystem", "PageCodecs", system,
+        "PageFerry", "Bench", "Workload", "GuestMemory", "Lanes", "PageKernels", "HostSystem", "PageCodecs",
+        system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
@@ -122,6 +127,9 @@ let package = Package(
         "Migration", "Workload", "Lanes", "Wire", "Transport", "GuestMemory", "PageModel", "PageCodecs", "PageKernels",
         "HostSystem", "TestSupport", .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
+    .testTarget(
+      name: "BenchTests",
+      dependencies: ["Bench", "Workload", "GuestMemory", "PageModel", "TestSupport"], swiftSettings: swift),
     .testTarget(
       name: "CommandTests",
       dependencies: ["PageFerryCLI", "PageFerry", "HostSystem", "GuestMemory", "TestSupport"],

@@ -22,7 +22,10 @@ struct PageFerryCommand: ParsableCommand {
       code means. docs/OPERATIONS.md has the rest.
       """,
     version: PageFerry.version,
-    subcommands: [DemoCommand.self, SendCommand.self, ReceiveCommand.self, DoctorCommand.self, ExitCodesCommand.self])
+    subcommands: [
+      DemoCommand.self, SendCommand.self, ReceiveCommand.self, BenchCommand.self, DoctorCommand.self,
+      ExitCodesCommand.self,
+    ])
 }
 
 /// The table of exit codes, from the same list that the engine uses.
