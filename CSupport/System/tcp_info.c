@@ -6,7 +6,6 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stddef.h>
-#include <string.h>
 #include <sys/socket.h>
 
 int hs_tcp_busy_time(int fd, uint64_t *busy_us, uint64_t *receiver_limited_us) {
@@ -21,12 +20,16 @@ int hs_tcp_busy_time(int fd, uint64_t *busy_us, uint64_t *receiver_limited_us) {
   return 0;
 }
 
-int hs_tcp_round_trip_us(int fd) {
-  struct tcp_info info;
-  socklen_t length = sizeof info;
-  memset(&info, 0, sizeof info);
-  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
+int hs_tcp_get_path(int fd, struct hs_tcp_path *path) {
+  struct tcp_info info = {0};
+  socklen_t size = sizeof info;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
     return -errno;
-  // A socket that listens, or is not connected yet, has none.
-  return info.tcpi_rtt == 0 ? -ENOTCONN : (int)info.tcpi_rtt;
+  // What an older kernel does not know stays 0.
+  path->round_trip_us = info.tcpi_rtt;
+  path->least_round_trip_us = info.tcpi_min_rtt;
+  path->segments = info.tcpi_segs_out;
+  path->retransmitted = info.tcpi_total_retrans;
+  path->segment_bytes = info.tcpi_snd_mss;
+  return 0;
 }

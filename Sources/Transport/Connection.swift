@@ -11,9 +11,9 @@ import SystemPackage
 /// both return ``TransportError/stopped``.
 public final class Connection: Sendable {
   let descriptor: CInt
-  private let stopped = Atomic<Bool>(false)
+  let stopped = Atomic<Bool>(false)
   private let sent = Atomic<UInt64>(0)
-  private let received = Atomic<UInt64>(0)
+  let received = Atomic<UInt64>(0)
   /// The other end, for people.
   public let peer: String
 

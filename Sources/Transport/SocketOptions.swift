@@ -26,7 +26,7 @@ public struct SocketOptions: Sendable, Equatable {
   private static let localSendBufferByteCount = 256 << 10
   /// The send buffer of a connection with a short round trip, and what is short: 80 Gbit/s carry 1 MiB in 100 µs.
   private static let nearSendBufferByteCount = 1 << 20
-  private static let nearMicroseconds: CInt = 100
+  private static let nearMicroseconds: UInt32 = 100
   /// What may wait in a socket, not yet sent: a pipeline's reaction time, not its throughput, grows with more.
   private static let unsentByteCountMax: CInt = 512 << 10
 
@@ -39,7 +39,7 @@ public struct SocketOptions: Sendable, Equatable {
     } else if isLocal {
       try Self.check(
         hs_socket_set_buffers(descriptor, CInt(Self.localSendBufferByteCount), 0), "the send buffer")
-    } else if tcp, (0...Self.nearMicroseconds).contains(hs_tcp_round_trip_us(descriptor)) {
+    } else if tcp, Self.isNear(descriptor) {
       try Self.check(
         hs_socket_set_buffers(descriptor, CInt(Self.nearSendBufferByteCount), 0), "the send buffer")
     }
@@ -53,6 +53,14 @@ public struct SocketOptions: Sendable, Equatable {
       try Self.check(
         unsafe hs_tcp_set_congestion(descriptor, congestionControl), "congestion control '\(congestionControl)'")
     }
+  }
+
+  /// Whether a connected socket's round trip is short; a fresh one's is that of its handshake.
+  private static func isNear(_ descriptor: CInt) -> Bool {
+    var path = hs_tcp_path()
+    guard unsafe hs_tcp_get_path(descriptor, &path) == 0 else { return false }
+    // A socket that is not connected has none.
+    return (1...nearMicroseconds).contains(path.round_trip_us)
   }
 
   private static func check(_ result: CInt, _ name: String) throws(TransportError) {

@@ -183,11 +183,15 @@ int hs_socket_set_buffers(int fd, int send_bytes, int receive_bytes);
 // in which the receiver's window was what held it back. The kernel counts both in ticks of 1 to 10 ms.
 int hs_tcp_busy_time(int fd, uint64_t *busy_us, uint64_t *receiver_limited_us);
 
-// From TCP_INFO: the smoothed round trip in microseconds, of a fresh connection that of its handshake; or -errno.
-int hs_tcp_round_trip_us(int fd);
-
 // TCP_NOTSENT_LOWAT in bytes: a send waits while more than this is waiting to be sent.
 int hs_tcp_set_unsent_limit(int fd, int bytes);
+
+// From TCP_INFO: round trip time, smoothed and least, in microseconds; segments sent, and of those, again; bytes in a
+// segment. The least round trip time is 0 before Linux 4.6.
+struct hs_tcp_path {
+  uint32_t round_trip_us, least_round_trip_us, segments, retransmitted, segment_bytes;
+};
+int hs_tcp_get_path(int fd, struct hs_tcp_path *path);
 
 // SO_RCVTIMEO and SO_SNDTIMEO; 0 means none.
 int hs_socket_set_timeouts(int fd, int64_t receive_ns, int64_t send_ns);
