@@ -83,7 +83,10 @@ let package = Package(
 
     .target(
       name: "Bench",
-      dependencies: ["Workload", "GuestMemory", "HostSystem", "PageModel"], swiftSettings: swift),
+      dependencies: [
+        "Migration", "Lanes", "Workload", "Transport", "GuestMemory", "PageCodecs", "PageKernels", "HostSystem",
+        "PageModel", system, .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: swift),
 
     // Floor 6
     .executableTarget(
@@ -129,7 +132,9 @@ let package = Package(
       ], swiftSettings: swift),
     .testTarget(
       name: "BenchTests",
-      dependencies: ["Bench", "Workload", "GuestMemory", "PageModel", "TestSupport"], swiftSettings: swift),
+      dependencies: [
+        "Bench", "Migration", "Workload", "Transport", "GuestMemory", "HostSystem", "PageModel", "TestSupport",
+      ], swiftSettings: swift),
     .testTarget(
       name: "CommandTests",
       dependencies: ["PageFerryCLI", "PageFerry", "HostSystem", "GuestMemory", "TestSupport"],
