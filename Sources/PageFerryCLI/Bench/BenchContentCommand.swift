@@ -2,7 +2,6 @@
 import ArgumentParser
 import Bench
 import PageFerry
-import Synchronization
 import Workload
 
 /// `pageferry bench content`.
@@ -58,19 +57,4 @@ struct BenchContentCommand: ParsableCommand {
       "\(file): \(ByteCount.format(memory.bytes)), of which \(ByteCount.format(memory.bytes - written)) are holes "
         + "(\(mix), seed \(seed))")
   }
-}
-
-/// That somebody wants something to end, and why.
-final class Cancellation: Sendable {
-  private let flag = Atomic<Bool>(false)
-  private let text = Mutex<String?>(nil)
-
-  /// The first reason counts.
-  func cancel(_ reason: String) {
-    text.withLock { $0 = $0 ?? reason }
-    flag.store(true, ordering: .releasing)
-  }
-
-  var isCancelled: Bool { flag.load(ordering: .acquiring) }
-  var reason: String? { text.withLock { $0 } }
 }
