@@ -50,7 +50,7 @@ let package = Package(
 
     // Floor 1
     .target(
-      name: "PageCodecs", dependencies: ["CLZ4", "CZstd", "CDeflateEngines"], swiftSettings: swift),
+      name: "PageCodecs", dependencies: ["CLZ4", "CZstd", "CDeflateEngines", "CHostSystem"], swiftSettings: swift),
     .target(
       name: "GuestMemory", dependencies: ["PageModel", "PageKernels", "HostSystem", "CHostSystem", system],
       swiftSettings: swift),
@@ -102,8 +102,8 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["PageModel", system], path: "Tests/TestSupport", swiftSettings: swift),
     .testTarget(
-      name: "HostSystemTests", dependencies: ["HostSystem", "CNUMA", "TestSupport"], swiftSettings: swift),
-    .testTarget(name: "PageModelTests", dependencies: ["PageModel", "TestSupport"], swiftSettings: swift),
+      name: "HostSystemTests", dependencies: ["CHostSystem", "HostSystem", "CNUMA", "TestSupport"], swiftSettings: swift),
+    .testTarget(name: "PageModelTests", dependencies: ["CHostSystem", "PageModel", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageKernelsTests", dependencies: ["PageKernels", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageCodecsTests", dependencies: ["PageCodecs", "TestSupport"], swiftSettings: swift),
     .testTarget(

@@ -3,6 +3,8 @@
 #include "host_system.h"
 
 #include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -36,4 +38,42 @@ int hs_advise_huge_pages(void *base, size_t byte_count) {
 
 int hs_populate_write(void *base, size_t byte_count) {
   return madvise(base, byte_count, MADV_POPULATE_WRITE) == 0 ? 0 : -errno;
+}
+
+// What lies before each block that hs_allocate() gives: its own mapping's size, or 0 if it is malloc's.
+struct block_header {
+  _Alignas(64) size_t mapped_byte_count;
+};
+
+enum { HUGE_PAGE_BYTES = 2 << 20 };
+
+void *hs_allocate(void *unused, size_t byte_count) {
+  (void)unused;
+  if (byte_count > SIZE_MAX - sizeof(struct block_header))
+    return NULL;
+  size_t whole = byte_count + sizeof(struct block_header);
+  struct block_header *header;
+  if (whole < 2 * HUGE_PAGE_BYTES) {
+    header = aligned_alloc(64, (whole + 63) & ~(size_t)63);
+    if (header != NULL)
+      header->mapped_byte_count = 0;
+  } else {
+    header = hs_map_anonymous(whole);
+    if (header != NULL) {
+      hs_advise_huge_pages(header, whole);
+      header->mapped_byte_count = whole;
+    }
+  }
+  return header == NULL ? NULL : header + 1;
+}
+
+void hs_release(void *unused, void *block) {
+  (void)unused;
+  if (block == NULL)
+    return;
+  struct block_header *header = (struct block_header *)block - 1;
+  if (header->mapped_byte_count == 0)
+    free(header);
+  else
+    hs_unmap(header, header->mapped_byte_count);
 }

@@ -62,10 +62,16 @@ static struct msghdr message_of(const struct hs_iovec *parts, size_t count) {
   return message;
 }
 
-ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count) {
+static ssize_t send_vector(int fd, const struct hs_iovec *parts, size_t count, int flags) {
   struct msghdr message = message_of(parts, count);
-  ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+  ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | flags);
   return sent >= 0 ? sent : -errno;
+}
+
+ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count) { return send_vector(fd, parts, count, 0); }
+
+ssize_t hs_send_vector_at_once(int fd, const struct hs_iovec *parts, size_t count) {
+  return send_vector(fd, parts, count, MSG_DONTWAIT);
 }
 
 ssize_t hs_receive_vector(int fd, const struct hs_iovec *parts, size_t count) {

@@ -15,7 +15,10 @@ final class ChannelSender: @unchecked Sendable {
   private let rings: [FrameRing]
   private let frameSpot: ParkingSpot
   private let pacer: Pacer
-  // The sending thread's alone.
+  /// Whether somebody sends: who set it has what follows to himself.
+  private let isTaken = Atomic<Bool>(false)
+  /// Whether the vector still holds what the socket had no room for.
+  private let isUnfinished = Atomic<Bool>(false)
   private let vector = IOVector()
   private var taken: [Int]
   private var sequence: UInt64 = 0
@@ -35,20 +38,52 @@ final class ChannelSender: @unchecked Sendable {
   /// Sends until `isStopped`; the body of the sender's thread.
   func run(isStopped: @Sendable () -> Bool) throws(LaneError) {
     while true {
-      _ = frameSpot.wait { self.rings.contains { $0.readyCount > 0 } || isStopped() }
+      _ = frameSpot.wait { self.hasWork && !self.isTaken.load(ordering: .relaxed) || isStopped() }
       if isStopped() { return }
+      guard take() else { continue }
       try sendReady(isStopped: isStopped)
+      isTaken.store(false, ordering: .releasing)
     }
   }
 
-  /// Sends what is ready, in one write. Always the same thread.
+  private var hasWork: Bool { isUnfinished.load(ordering: .relaxed) || rings.contains { $0.readyCount > 0 } }
+
+  /// Acquiring: pairs with the releasing stores, so that who sends next sees what the last one left.
+  private func take() -> Bool {
+    isTaken.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged
+  }
+
+  /// Sends what is ready, in one write, and waits until it is sent.
   func sendReady(isStopped: @Sendable () -> Bool) throws(LaneError) {
-    collect()
+    if !isUnfinished.load(ordering: .relaxed) { collect() }
     let paced = pacer.wait(byteCount: vector.remainingByteCount, isCancelled: isStopped)
     pacedNanoseconds.add(paced, ordering: .relaxed)
     do throws(TransportError) { try connection.send(vector) } catch {
       throw .transport(channel: number, error)
     }
+    release()
+  }
+
+  /// A lane's try to send what it has just put into its ring, while that is in the core's cache: as much as the socket
+  /// takes. The sender's thread is woken for the rest only, so on a link that is never full it sleeps.
+  func sendAtOnce() throws(LaneError) {
+    // Somebody sends already, or the bandwidth limit has to be waited for.
+    if !pacer.isLimited, !isUnfinished.load(ordering: .relaxed), take() {
+      // Looked at again: now nobody changes it.
+      if !isUnfinished.load(ordering: .relaxed) {
+        collect()
+        do throws(TransportError) {
+          if try connection.sendAtOnce(vector) { release() } else { isUnfinished.store(true, ordering: .relaxed) }
+        } catch { throw .transport(channel: number, error) }
+      }
+      isTaken.store(false, ordering: .releasing)
+      guard hasWork else { return }
+    }
+    frameSpot.wake()
+  }
+
+  private func release() {
+    isUnfinished.store(false, ordering: .relaxed)
     for (ring, count) in zip(rings, taken) where count > 0 { ring.release(count) }
   }
 

@@ -17,6 +17,11 @@ final class FrameAssembler {
     (FrameRing.payloadPageCount - PageGeometry.pagesPerSpan) * PageGeometry.pageByteCount
   /// The same for pages that a frame refers to: no slot limits them, and long writes are cheap.
   private static let closeAboveReferredPageCount = WireLimits.framePageCountMax - PageGeometry.pagesPerSpan
+  /// Frames in the ring that say that the link is behind; and more of them, that the lane would have waited.
+  private static let behindFrameCount = 2
+  private static let backlogFrameCount = 2
+  /// Slots that raw frames make use of.
+  private static let rawSlotCount = 4
   /// Parts that one span can add: every other page of it.
   private static let spanPartCountMax = PageGeometry.pagesPerSpan / 2
   /// Bytes of a delta part that a codec would not make much of.
@@ -75,9 +80,8 @@ final class FrameAssembler {
   /// Has room for a span's pages.
   /// - Returns: false if the pipeline was stopped.
   func prepare() throws(LaneError) -> Bool {
-    guard ensureSlot() else { return false }
-    if isEmpty { try encoder.begin() }
-    return true
+    if isEmpty { try encoder.begin(isBehind: ring.readyCount >= Self.behindFrameCount) }
+    return ensureSlot()
   }
 
   private var isEmpty: Bool { records.isEmpty && pageCount == 0 && deltas.count == 0 }
@@ -159,7 +163,9 @@ final class FrameAssembler {
   private func ensureSlot() -> Bool {
     if holdsSlot { return true }
     let started = HostClock.now()
-    holdsSlot = ring.waitForSlot(isStopped: isStopped)
+    // Pages that are not encoded need no head start: what they wait for is the link, and `auto` has to see that.
+    holdsSlot = ring.waitForSlot(
+      among: encoder.isRaw ? Self.rawSlotCount : ring.slotCount, isStopped: isStopped)
     waited = HostClock.now() - started
     counters.blockedNanoseconds.add(waited, ordering: .relaxed)
     return holdsSlot
@@ -188,9 +194,10 @@ final class FrameAssembler {
       dataDecodedByteCount: decoded, deltaDecodedByteCount: deltas.byteCount, lane: UInt16(lane), bodyChecksum: 0)
     let sent = try publish(header)
     if header.deltaByteCount == 0 {
+      // With frames before it in the ring, a lane that does not wait is only early: the link is what takes its time.
       encoder.finish(
         data: decoded, wire: FrameHeader.byteCount + header.bodyByteCount, sending: sent.busy,
-        waiting: sent.waiting + waited)
+        waiting: ring.readyCount > Self.backlogFrameCount ? nil : sent.waiting + waited)
     } else {
       // What deltas take says nothing about codec and link: the chooser learns from frames without.
       encoder.resume()
@@ -264,7 +271,8 @@ final class FrameAssembler {
     }
     ring.publish(
       start: start,
-      byteCount: FrameHeader.byteCount + header.bodyByteCount - (refers ? header.dataByteCount : 0))
+      byteCount: FrameHeader.byteCount + header.bodyByteCount - (refers ? header.dataByteCount : 0),
+      wakes: sendReady == nil)
     counters.dataPages.add(UInt64(pageCount), ordering: .relaxed)
     counters.frames.add(1, ordering: .relaxed)
     records.removeAll(keepingCapacity: true)

@@ -77,12 +77,13 @@ import Wire
 
   // MARK: Producer
 
-  /// Waits until the next slot is free.
+  /// Waits until the next slot is free, and fewer than `limit` are in use.
   /// - Returns: false if `isStopped` came true first.
-  func waitForSlot(isStopped: () -> Bool) -> Bool {
+  func waitForSlot(among limit: Int = .max, isStopped: () -> Bool) -> Bool {
+    let limit = min(limit, slotCount)
     let next = tail.count.load(ordering: .relaxed)  // Only this thread writes it.
     // Acquiring: pairs with the release in `release(_:)`, so that the consumer is done reading the slot.
-    _ = spaceSpot.wait { next - self.head.count.load(ordering: .acquiring) < self.slotCount || isStopped() }
+    _ = spaceSpot.wait { next - self.head.count.load(ordering: .acquiring) < limit || isStopped() }
     return !isStopped()
   }
 
@@ -130,13 +131,14 @@ import Wire
   }
 
   /// Hands the filled slot to the consumer, with what it refers to.
-  func publish(start: Int, byteCount: Int) {
+  /// - Parameter wakes: whether the consumer may be asleep and has to know.
+  func publish(start: Int, byteCount: Int, wakes: Bool = true) {
     let next = tail.count.load(ordering: .relaxed)
     unsafe frames[next % slotCount] = Frame(
       start: Int32(start), byteCount: Int32(byteCount), partCount: Int32(partCount))
     partCount = 0
     tail.count.store(next + 1, ordering: .releasing)  // Pairs with the acquire in readyCount.
-    frameSpot.wake()
+    if wakes { frameSpot.wake() }
   }
 
   // MARK: Consumer

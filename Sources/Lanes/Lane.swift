@@ -20,6 +20,8 @@ final class Lane {
   private var iteration = Iteration(number: 0, kind: .bulk)
   /// Pages of the spans that this iteration leaves for last.
   private var deferredPageCount = 0
+  /// Of memory that does not change: where the lane walks.
+  private let stillLegs: [StillWalk.Leg]
 
   struct Live {
     let log: any DirtyLog
@@ -50,6 +52,7 @@ final class Lane {
     self.counters = counters
     self.isStopped = isStopped
     self.live = live
+    stillLegs = live == nil ? StillWalk(lane: number, blocks: memory.blocks, assignment: assignment).legs : []
   }
 
   /// Sends the lane's share of an iteration.
@@ -59,7 +62,11 @@ final class Lane {
     deferredPageCount = 0
     assembler.begin(iteration: iteration.number)
     reader.begin(iteration)
-    guard let live, iteration.kind != .last else {
+    guard let live else {
+      guard try walkStill() else { return false }
+      return try assembler.endIteration()
+    }
+    guard iteration.kind != .last else {
       guard try walk(.everything) else { return false }
       return try assembler.endIteration()
     }
@@ -101,10 +108,28 @@ final class Lane {
           continue
         }
         let written = try rearm(spans, block)
-        let next = stripe + assignment.step(block: block)
-        if live == nil, next < map.spanCount { memory.prefetch(block: block, span: next) }
         for span in spans {
           guard try take(span, block, pass, written: written[span - stripe]) else { return false }
+        }
+      }
+    }
+    return true
+  }
+
+  /// Takes what no other lane has taken, all over memory that does not change.
+  private func walkStill() throws(LaneError) -> Bool {
+    for leg in stillLegs {
+      let count = leg.stripes.count
+      for number in 0..<count {
+        if isStopped() { return false }
+        let stripe = leg.isDescending ? leg.stripes.upperBound - 1 - number : leg.stripes.lowerBound + number
+        let spans = spans(stripe * PageGeometry.spansPerStripe, pending[leg.block])
+        if number + 1 < count {
+          let next = leg.isDescending ? stripe - 1 : stripe + 1
+          memory.prefetch(block: leg.block, span: next * PageGeometry.spansPerStripe)
+        }
+        for span in spans where pending[leg.block].pages(span: span) != 0 {
+          guard try take(span, leg.block, .everything, written: 0) else { return false }
         }
       }
     }

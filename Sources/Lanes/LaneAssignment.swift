@@ -61,6 +61,20 @@ public struct LaneAssignment: Sendable {
     stripeCounts = counts
   }
 
+  /// Lanes that share blocks, and which.
+  struct Team {
+    var lanes: [Int]
+    var blocks: [Int]
+  }
+
+  /// The teams that have blocks.
+  var blockTeams: [Team] {
+    (0..<starts.count - 1).compactMap { team in
+      let blocks = teams.indices.filter { teams[$0] == team }
+      return blocks.isEmpty ? nil : Team(lanes: Array(members[starts[team]..<starts[team + 1]]), blocks: blocks)
+    }
+  }
+
   private func memberCount(_ team: Int) -> Int { starts[team + 1] - starts[team] }
 
   /// A span's stripe, counted over all blocks of its team.

@@ -76,8 +76,9 @@ final class LaneEncoder {
   }
 
   /// Decides how the next frame is encoded, before its first page.
-  func begin() throws(LaneError) {
-    if let chooser { current = chooser.rung }
+  /// - Parameter isBehind: whether frames of the lane wait for the link.
+  func begin(isBehind: Bool) throws(LaneError) {
+    if let chooser { current = chooser.rung(isBehind: isBehind) }
     try prepare(current)
   }
 
@@ -193,8 +194,8 @@ final class LaneEncoder {
   /// - Parameters:
   ///   - data, wire: bytes of its data pages, and of the whole frame.
   ///   - sending: nanoseconds on the CPU.
-  ///   - waiting: nanoseconds until there was a slot, or room in the socket.
-  func finish(data: Int, wire: Int, sending: UInt64, waiting: UInt64) {
+  ///   - waiting: nanoseconds until there was a slot, or room in the socket; nil: all the time, it would have waited.
+  func finish(data: Int, wire: Int, sending: UInt64, waiting: UInt64?) {
     guard chooser != nil else { return }
     let now = (wall: HostClock.now(), cpu: HostClock.threadCPU())
     let before = chooser?.rung
@@ -215,8 +216,8 @@ final class LaneEncoder {
     sentBefore = sent
     chooser?.note(
       AdaptiveChooser.Frame(
-        dataByteCount: data, wireByteCount: wire, fairByteCount: Int(clamping: fair), elapsed: elapsed,
-        waiting: waiting, busy: total,
+        rung: current, dataByteCount: data, wireByteCount: wire, fairByteCount: Int(clamping: fair), elapsed: elapsed,
+        waiting: waiting ?? elapsed, busy: total,
         receiverLimited: limited, working: now.cpu - since.cpu, encoding: encodingNanoseconds, sending: sending))
     since = now
     if let rung = chooser?.rung, rung != before {

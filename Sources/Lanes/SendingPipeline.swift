@@ -238,7 +238,12 @@ public final class SendingPipeline: Sendable {
   }
 
   private func makeLane(_ number: Int, still: StillReader) throws(LaneError) -> Lane {
-    let sendReady = { () throws(LaneError) in try self.senders[number].sendReady(isStopped: { self.isStopped }) }
+    let sender = senders[assignment.channel(ofLane: number)]
+    let isDeep = rings[number].slotCount > Self.slotCountMax
+    let sendReady = { () throws(LaneError) in
+      if self.lanesSend { return try sender.sendReady(isStopped: { self.isStopped }) }
+      try sender.sendAtOnce()
+    }
     let assembler = try FrameAssembler(
       lane: number, blocks: memory.blocks,
       encoder: LaneEncoder(
@@ -250,7 +255,7 @@ public final class SendingPipeline: Sendable {
         others: { (self.sentByteCount, self.lanesAtWork.load(ordering: .relaxed)) }),
       ring: rings[number], counters: counters[number], sendsUnsummed: configuration.sendsUnsummed,
       isStopped: { self.isStopped },
-      sendReady: lanesSend ? sendReady : nil)
+      sendReady: lanesSend || isDeep ? sendReady : nil)
     var live: Lane.Live?
     if let guest = configuration.live {
       let reader = try LiveReader(

@@ -45,7 +45,7 @@ public final class SourceSession: Sendable {
     public init(
       endpoint: Endpoint, socketOptions: SocketOptions = .init(), connectTimeout: Duration = .seconds(10),
       channelCount: Int = 2, laneCount: Int = 2, codec: CodecPolicy = .none,
-      historyByteCount: UInt64 = 256 << 20, bandwidthLimit: UInt64 = 0,
+      historyByteCount: UInt64 = 512 << 20, bandwidthLimit: UInt64 = 0,
       deltaCache: CacheBudget.Size = .percent(1), downtimeLimit: Duration = .milliseconds(300),
       switchoverLimit: Duration = .seconds(10), verify: Bool? = nil, placement: PlacementOptions = .init(),
       software: String

@@ -16,6 +16,9 @@ import Glibc
 /// step to a stronger codec is a trial: if the bytes then flow more slowly than before, it was not the link, and for a
 /// while waiting is counted as work that takes long.
 ///
+/// Between no codec and the first one, frames need not agree: while neither is clearly better, a frame is encoded if the
+/// link is behind when it begins, and travels as it is if not. So both are busy all the time, which no single rung gives.
+///
 /// What it learns: each rung's CPU time per byte; how much longer than that work takes on a host that is busy with other
 /// things; how compressible the content is now, as one factor that all rungs share; the link's time per byte, whenever
 /// the lane had to wait for it. What a rung is not known to do is taken from figures
@@ -37,9 +40,9 @@ public struct AdaptiveChooser: Sendable {
     Rung(choice: .none, nanoseconds: 0.05, reduction: 0),
     Rung(choice: CodecChoice(tag: .lz4, level: 1), nanoseconds: 1.0, reduction: 0.72),
     Rung(choice: CodecChoice(tag: .zstd, level: 1), nanoseconds: 1.6, reduction: 0.97),
-    Rung(choice: CodecChoice(tag: .zstdLong, level: 1), nanoseconds: 2.2, reduction: 1.16),
-    Rung(choice: CodecChoice(tag: .zstdLong, level: 3), nanoseconds: 3.2, reduction: 1.20),
-    Rung(choice: CodecChoice(tag: .zstdLong, level: 6), nanoseconds: 6.5, reduction: 1.25),
+    Rung(choice: CodecChoice(tag: .zstdLong, level: 2), nanoseconds: 2.3, reduction: 1.19),
+    Rung(choice: CodecChoice(tag: .zstdLong, level: 3), nanoseconds: 3.2, reduction: 1.22),
+    Rung(choice: CodecChoice(tag: .zstdLong, level: 6), nanoseconds: 6.5, reduction: 1.26),
   ]
   /// No compression, and the first rung with a codec: what a lane begins with.
   private static let (none, first) = (0, 1)
@@ -49,6 +52,8 @@ public struct AdaptiveChooser: Sendable {
 
   /// What happened to one frame. Times are in nanoseconds.
   public struct Frame: Sendable {
+    /// How it was encoded, as an index into the ladder: that of ``AdaptiveChooser/rung(isBehind:)``.
+    public var rung: Int
     /// Bytes of its data pages, and of the whole frame on the wire.
     public var dataByteCount: Int
     public var wireByteCount: Int
@@ -70,9 +75,11 @@ public struct AdaptiveChooser: Sendable {
     public var sending: UInt64
 
     public init(
-      dataByteCount: Int, wireByteCount: Int, fairByteCount: Int, elapsed: UInt64, waiting: UInt64, busy: UInt64,
+      rung: Int, dataByteCount: Int, wireByteCount: Int, fairByteCount: Int, elapsed: UInt64, waiting: UInt64,
+      busy: UInt64,
       receiverLimited: UInt64, working: UInt64, encoding: UInt64, sending: UInt64
     ) {
+      self.rung = rung
       self.dataByteCount = dataByteCount
       self.wireByteCount = wireByteCount
       self.fairByteCount = fairByteCount
@@ -91,6 +98,8 @@ public struct AdaptiveChooser: Sendable {
     var frameCount = 0
     var data = 0.0
     var wire = 0.0
+    /// Of the frames that were encoded with the rung in use: not all of them, where it is mixed with another.
+    var own = (data: 0.0, wire: 0.0, encoding: 0.0)
     var fair = 0.0
     var elapsed = 0.0
     var waiting = 0.0
@@ -103,8 +112,13 @@ public struct AdaptiveChooser: Sendable {
     /// Whether it may be the destination that the lane waits for, rather than the link.
     var isDoubtful: Bool { receiverLimited > 0.3 * busy }
 
-    mutating func add(_ frame: Frame) {
+    mutating func add(_ frame: Frame, isOwn: Bool) {
       frameCount += 1
+      if isOwn {
+        own.data += Double(frame.dataByteCount)
+        own.wire += Double(frame.wireByteCount)
+        own.encoding += Double(frame.encoding)
+      }
       data += Double(frame.dataByteCount)
       wire += Double(frame.wireByteCount)
       fair += Double(frame.fairByteCount)
@@ -159,6 +173,8 @@ public struct AdaptiveChooser: Sendable {
   private static let urgent = 0.3
   /// A rung that promises within so much of the best, for less work, is taken instead.
   private static let closeEnough = 1.02
+  /// The first codec may take this much longer than the link takes for raw pages, to be mixed with them.
+  private static let mixable = 1.5
   /// A lane that sends raw pages looks this often, in frames, at what a codec would do with some of them.
   private static let samplingInterval = 32
 
@@ -169,6 +185,8 @@ public struct AdaptiveChooser: Sendable {
   /// Whether it is time for ``noteSample(dataByteCount:wireByteCount:encoding:)``.
   public private(set) var wantsSample = false
 
+  /// Whether the rung in use and its neighbour take turns.
+  private var isMixed = false
   private var window = Window()
   private var isFirstWindow = true
   private var settling = 0
@@ -202,6 +220,10 @@ public struct AdaptiveChooser: Sendable {
   private var holdLeft = 0.0
   private var nextHold = AdaptiveChooser.firstHold
 
+  /// The rung for the frame that begins now.
+  /// - Parameter isBehind: whether frames wait for the link.
+  public func rung(isBehind: Bool) -> Int { isMixed ? (isBehind ? Self.first : Self.none) : rung }
+
   public init() {
     encoding = Array(repeating: nil, count: Self.ladder.count)
   }
@@ -219,7 +241,12 @@ public struct AdaptiveChooser: Sendable {
       if settlesDownwards, Self.isMostlyWaiting(Double(frame.waiting), Double(frame.elapsed)) { settling = 0 }
       return
     }
-    window.add(frame)
+    window.add(frame, isOwn: frame.rung == rung)
+    if frame.rung != rung {
+      let (data, share) = (Double(frame.dataByteCount), contentShare(Double(frame.dataByteCount)))
+      learn(rung: frame.rung, nanoseconds: Double(frame.encoding) / data, share: share)
+      learn(rung: frame.rung, ratio: data / Double(max(1, frame.wireByteCount)), share: share)
+    }
     guard isFirstWindow ? window.frameCount >= Self.firstWindowFrameCount : isWindowFull else { return }
     let before = rung
     learn()
@@ -238,7 +265,7 @@ public struct AdaptiveChooser: Sendable {
   }
 
   private mutating func countTowardsSample(_ frame: Frame) {
-    guard rung == Self.none else { return }
+    guard frame.rung == Self.none else { return }
     dataSinceSample += Double(frame.dataByteCount)
     framesSinceSample += 1
     guard framesSinceSample >= Self.samplingInterval else { return }
@@ -265,9 +292,11 @@ public struct AdaptiveChooser: Sendable {
   private static func hostShare(_ elapsed: Double) -> Double { 1 - exp(-elapsed / hostMemory) }
 
   private mutating func learn() {
-    let share = contentShare(window.data)
-    learn(rung: rung, nanoseconds: window.encoding / window.data, share: share)
-    learn(rung: rung, ratio: window.data / max(1, window.wire), share: share)
+    let share = contentShare(window.own.data)
+    if window.own.data > 0 {
+      learn(rung: rung, nanoseconds: window.own.encoding / window.own.data, share: share)
+      learn(rung: rung, ratio: window.own.data / max(1, window.own.wire), share: share)
+    }
     let rest = max(0, window.working - window.encoding - window.sending)
     Self.blend(&reading, rest / window.data, share)
     Self.blend(&sending, window.sending / max(1, window.wire), share)
@@ -282,7 +311,8 @@ public struct AdaptiveChooser: Sendable {
   /// - Returns: how much of the window's waiting was for the link.
   private mutating func learnLink() -> Double {
     holdLeft -= window.elapsed
-    let onItsWay = min(window.elapsed, window.busy)
+    // Who waits for room, or has frames that do, has a channel that is busy: the kernel counts in ticks, and too little.
+    let onItsWay = min(window.elapsed, max(window.busy, window.waiting))
     // What a byte took of the channel, with a fair share of the link; if the destination was not the limit, it was the
     // link that took it.
     let seen = onItsWay / max(1, window.fair)
@@ -333,7 +363,18 @@ public struct AdaptiveChooser: Sendable {
     return max(work * busyness, (link ?? 0) * wire)
   }
 
+  /// No codec makes the lane wait for the link, and the first one the link for the lane: but not by far.
+  private func canMix() -> Bool {
+    guard rung == Self.none || rung == Self.first, let link, !window.isDoubtful || isMixed else { return false }
+    let wire = exp(-Self.ladder[Self.first].reduction * compressibility)
+    let works = [Self.none, Self.first].map {
+      (reading + (encoding[$0] ?? Self.ladder[$0].nanoseconds * slowness)) * busyness
+    }
+    return link > works[0] && link * wire < works[1] && works[1] < link * Self.mixable
+  }
+
   private mutating func decide() {
+    isMixed = canMix()
     recentChanges *= exp2(-window.elapsed / Self.restingTime)
     var best = cost(Self.none)
     for index in Self.ladder.indices { best = min(best, cost(index)) }

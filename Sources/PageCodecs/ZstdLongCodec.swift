@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CHostSystem
 import CZstd
 
 /// Zstandard over a lane's frames as one stream, with a window of many MiB: what was sent once costs next to nothing
@@ -17,7 +18,7 @@ import CZstd
     summary: "smallest: zstd that remembers what it sent (--history); for slow links")
 
   /// Base-2 logarithms of the smallest and the largest window. The smallest holds a frame.
-  public static let windowLogs = 19...27
+  public static let windowLogs = 19...29
 
   /// Positions of the long-distance matcher's table, one for so many bytes (as a logarithm): twice as sparse as the
   /// library's choice, which saves a tenth of the time and costs nothing that could be measured.
@@ -37,10 +38,12 @@ import CZstd
     self.level = CInt(clamping: level)
     windowLog = CInt(Self.windowLog(historyByteCount: historyByteCount))
     // Neither context takes more than a few KiB before it is used, so that a lane pays for the one that it uses.
-    guard let compressor = unsafe ZSTD_createCCtx() else {
+    // With huge pages: each window is as large as the history.
+    let memory = unsafe ZSTD_customMem(customAlloc: hs_allocate, customFree: hs_release, opaque: nil)
+    guard let compressor = unsafe ZSTD_createCCtx_advanced(memory) else {
       throw .unavailable(codec: "zstd-long", reason: "out of memory for a compression context")
     }
-    guard let decompressor = unsafe ZSTD_createDCtx() else {
+    guard let decompressor = unsafe ZSTD_createDCtx_advanced(memory) else {
       _ = unsafe ZSTD_freeCCtx(compressor)
       throw .unavailable(codec: "zstd-long", reason: "out of memory for a decompression context")
     }

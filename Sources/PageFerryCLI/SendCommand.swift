@@ -36,7 +36,7 @@ struct SendCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Memory on each side for what 'auto' and 'zstd-long' remember of the pages sent.", valueName: "size"))
-  var history = ByteAmount(bytes: 256 << 20)
+  var history = ByteAmount(bytes: 512 << 20)
 
   @Flag(help: "Load the image into memory first, as a VMM has it, and send it from there without copying raw pages.")
   var resident = false

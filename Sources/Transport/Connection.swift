@@ -92,6 +92,24 @@ public final class Connection: Sendable {
     vector.removeAll()
   }
 
+  /// Sends as much of `vector` as there is room for now.
+  /// - Returns: whether that was all; then the vector is empty.
+  public func sendAtOnce(_ vector: IOVector) throws(TransportError) -> Bool {
+    while vector.remainingByteCount > 0 {
+      let taken = vector.transmit(on: descriptor, waits: false)
+      if taken < 0 {
+        let failure = Errno(rawValue: CInt(-taken))
+        if failure == .interrupted { continue }
+        if failure == .wouldBlock { return false }
+        throw stopped.load(ordering: .relaxed) ? .stopped : TransportError(failure)
+      }
+      sent.add(UInt64(taken), ordering: .relaxed)
+      vector.consume(taken)
+    }
+    vector.removeAll()
+    return true
+  }
+
   /// Fills `bytes`.
   /// - Throws: ``TransportError/closedByPeer`` if the stream ends first.
   public func receive(into bytes: inout MutableRawSpan) throws(TransportError) {

@@ -51,9 +51,11 @@ import CHostSystem
   }
 
   /// One sendmsg(2) of what remains: bytes taken, or a negated errno.
-  func transmit(on descriptor: CInt) -> Int {
+  func transmit(on descriptor: CInt, waits: Bool = true) -> Int {
     // SAFETY: parts first..<count were appended by a caller that keeps their memory valid.
-    unsafe hs_send_vector(descriptor, parts + first, count - first)
+    unsafe waits
+      ? hs_send_vector(descriptor, parts + first, count - first)
+      : hs_send_vector_at_once(descriptor, parts + first, count - first)
   }
 
   /// One recvmsg(2) into what remains: bytes given, 0 at the end of the stream, or a negated errno.

@@ -15,6 +15,9 @@ public final class Pacer: Sendable {
   /// - Parameter bytesPerSecond: 0 for no limit.
   public init(bytesPerSecond: UInt64) { self.bytesPerSecond = Atomic(bytesPerSecond) }
 
+  /// Whether there is a limit.
+  public var isLimited: Bool { bytesPerSecond.load(ordering: .relaxed) > 0 }
+
   /// Waits until `byteCount` bytes may be sent.
   /// - Parameter isCancelled: looked at at least every 50 ms.
   /// - Returns: nanoseconds that it took.

@@ -17,8 +17,8 @@ public enum WireLimits {
   public static let channelCountMax = 64
   /// Most lanes of a session.
   public static let laneCountMax = 256
-  /// What a lane's codec may look back over: base-2 logarithms of its bytes (512 KiB to 128 MiB).
-  public static let historyLogs: ClosedRange<UInt8> = 19...27
+  /// What a lane's codec may look back over: base-2 logarithms of its bytes (512 KiB to 512 MiB).
+  public static let historyLogs: ClosedRange<UInt8> = 19...29
   /// Largest guest state blob (registers, devices) in `final`.
   public static let guestStateByteCountMax = 256 << 10
 }

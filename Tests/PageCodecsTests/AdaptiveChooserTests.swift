@@ -71,6 +71,7 @@ private struct SimulatedLane {
     linkFree = max(linkFree, now) + service
     let busy = now - start - idle
     return AdaptiveChooser.Frame(
+      rung: rung,
       dataByteCount: Self.frameByteCount, wireByteCount: Int(wire), fairByteCount: Int(wire),
       elapsed: UInt64(now - start),
       waiting: UInt64(waiting), busy: UInt64(busy), receiverLimited: isReceiverLimited ? UInt64(busy) : 0,

@@ -114,7 +114,9 @@ struct ZstdLongTests {
 
   @Test(
     "The window is the largest power of two within the history",
-    arguments: [(0, 19), (1 << 19, 19), (1 << 20, 20), ((1 << 25) - 1, 24), (1 << 27, 27), (1 << 40, 27)])
+    arguments: [
+      (0, 19), (1 << 19, 19), (1 << 20, 20), ((1 << 25) - 1, 24), (1 << 27, 27), (1 << 29, 29), (1 << 40, 29),
+    ])
   func windowLog(byteCount: Int, log: Int) {
     #expect(ZstdLongCodec.windowLog(historyByteCount: byteCount) == log)
   }

@@ -32,7 +32,7 @@ let helloFaults: [Fault] = [
   hello("too many codecs", .tooLong(what: "codecs", found: 257, allowed: 256)) { $0.codecCount = 257 },
   hello("more codecs than bytes", .truncated(what: "the 'hello' message")) { $0.codecCount = 256 },
   hello("less history than a frame", .badValue(what: "the history's size", found: 18)) { $0.historyLog = 18 },
-  hello("too much history", .badValue(what: "the history's size", found: 28)) { $0.historyLog = 28 },
+  hello("too much history", .badValue(what: "the history's size", found: 30)) { $0.historyLog = 30 },
   hello("a long program name", .tooLong(what: "a text in the 'hello' message", found: 1025, allowed: 1024)) {
     $0.software = longText
   },

@@ -16,8 +16,12 @@ memory[::4096] = b"\\1" * (size // 4096)
 """
 
 
+# What both ends take besides the guest's memory: codecs that remember what they sent (PageFerry's --history, on both sides).
+BESIDES = 1 << 30
+
+
 def prewarm(byte_count):
-    subprocess.run([sys.executable, "-c", PREWARM, str(byte_count & ~4095)], check=True)
+    subprocess.run([sys.executable, "-c", PREWARM, str((byte_count + BESIDES) & ~4095)], check=True)
 
 
 def read_once(path):

@@ -58,6 +58,12 @@ int hs_advise_huge_pages(void *base, size_t byte_count);
 // MADV_POPULATE_WRITE (Linux 5.14): faults the range in, writable, without changing its content.
 int hs_populate_write(void *base, size_t byte_count);
 
+// An allocator for libraries that take one: blocks of 4 MiB and more are mappings of their own, advised to use huge pages,
+// because a library that walks hundreds of MiB would fault in small pages one by one, and miss the TLB ever after. Aligned
+// to 64 bytes; NULL if there is no memory. `unused` is the library's.
+void *hs_allocate(void *unused, size_t byte_count);
+void hs_release(void *unused, void *block);
+
 // NUMA. -ENOSYS: the kernel was built without it; -EPERM: a container's filter forbids it.
 
 // MPOL_PREFERRED: pages of the range that do not exist yet will come from `node`, or from another if that is full.
@@ -207,6 +213,9 @@ struct hs_iovec {
 
 // sendmsg(2) with MSG_NOSIGNAL; at most HS_IOVEC_MAX parts. Returns bytes taken, or -errno.
 ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count);
+
+// The same, but takes only what there is room for now: -EAGAIN if there is none.
+ssize_t hs_send_vector_at_once(int fd, const struct hs_iovec *parts, size_t count);
 
 // recvmsg(2) with MSG_WAITALL: waits until all parts are full, the stream ends, or the timeout passes. Returns bytes
 // given, 0 at the end of the stream, or -errno.

@@ -48,7 +48,7 @@ enum LinkSender {
       }
     }
     connection.setTimeouts(receive: nil, send: .seconds(2))
-    let vector = SendVector()
+    let vector = IOVector()
     while HostClock.now() < deadline {
       // SAFETY: the buffer outlives the call, which empties the vector.
       unsafe vector.append(UnsafeRawBufferPointer(start: buffer.unsafeBase, count: bufferByteCount))
