@@ -23,6 +23,8 @@ import CZstd
   /// Positions of the long-distance matcher's table, one for so many bytes (as a logarithm): twice as sparse as the
   /// library's choice, which saves a tenth of the time and costs nothing that could be measured.
   private static let matcherRateLog: CInt = 7
+  /// The smallest window, as a logarithm, that has that matcher: 8 MiB.
+  private static let matchedFromLog: CInt = 23
 
   /// ZSTD_blockHeaderSize: what a decoder asks for between two blocks.
   private static let blockHeaderByteCount = 3
@@ -80,8 +82,10 @@ import CZstd
     _ = unsafe ZSTD_CCtx_reset(compressor, ZSTD_reset_session_only)
     _ = unsafe ZSTD_CCtx_setParameter(compressor, ZSTD_c_compressionLevel, level)
     _ = unsafe ZSTD_CCtx_setParameter(compressor, ZSTD_c_windowLog, windowLog)
-    _ = unsafe ZSTD_CCtx_setParameter(compressor, ZSTD_c_enableLongDistanceMatching, 1)
-    _ = unsafe ZSTD_CCtx_setParameter(compressor, ZSTD_c_ldmHashRateLog, Self.matcherRateLog)
+    // A small window is searched whole anyway.
+    let isLong = windowLog >= Self.matchedFromLog
+    _ = unsafe ZSTD_CCtx_setParameter(compressor, ZSTD_c_enableLongDistanceMatching, isLong ? 1 : 0)
+    if isLong { _ = unsafe ZSTD_CCtx_setParameter(compressor, ZSTD_c_ldmHashRateLog, Self.matcherRateLog) }
   }
 
   public func encode(_ source: RawSpan, into destination: inout MutableRawSpan) -> Int? {

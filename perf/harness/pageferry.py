@@ -3,7 +3,7 @@
 import functools, json, os, signal, subprocess, threading, time
 
 from . import HarnessError, ROOT
-from .machine import MachineTime, prewarm, process_seconds, read_once
+from .machine import MachineTime, prewarm, read_once
 from .sample import Sample
 
 # Seconds for one migration of a paused guest.
@@ -69,10 +69,6 @@ class End:
         self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
         self.out, self.error = Lines(self.process.stdout), Lines(self.process.stderr)
-        self.cpu_before = 0.0
-
-    def begin(self):
-        self.cpu_before = process_seconds(self.process.pid)
 
     def wait(self, seconds):
         try:
@@ -155,14 +151,12 @@ class PageFerry:
             if not line:
                 raise HarnessError(f"the receiver did not start: {destination.error.all()[-300:]}")
             wire = link.sent()
-            destination.begin()
             source = End(link.source(*send(line.split(" on ")[-1].strip())))
             # The two have met: a sender has filled its memory before it looks for a receiver.
             if not destination.error.wait_for("session ", 120):
                 source.stop()
                 raise HarnessError(f"the two did not meet: {source.error.all()[-300:]}")
             start, machine_time = time.monotonic(), MachineTime()
-            source.begin()  # Its start took some 10 ms of CPU; its memory, if it is resident, more.
             watch.begin(source.process.pid, destination.process.pid)
             self._wait(source, destination, limit, marks)
             watch.end()
@@ -188,7 +182,7 @@ class PageFerry:
                           details={"iterations": len(live.get("iterations", []))})
         other = destination.last_object()
         details = {
-            "cpuWholeProcesses": round(report["resources"]["cpuSeconds"], 4), "changes": report["codec"]["changes"],
+            "changes": report["codec"]["changes"],
             "codecs": {use["codec"]: use["pages"] + use["bypassedPages"] for use in report["codec"]["uses"]},
             "payloadBytes": report["bytes"]["wire"], "seconds": report["seconds"],
             "residentSource": report["resources"]["peakResidentBytes"],
@@ -203,12 +197,12 @@ class PageFerry:
         if not live:
             details["residentDestination"] = other["resources"]["peakResidentBytes"]
         destination_cpu = (None if live else
-                           round(other["resources"]["cpuSeconds"] - destination.cpu_before, 4))
+                           round(other["resources"]["cpuSeconds"], 4))
         downtime = live["downtime"]["milliseconds"] if live else None
         return Sample(
             seconds=round(sum(report["seconds"].values()), 6), activeSeconds=report["seconds"]["active"],
             wallSeconds=round(wall, 4), downtimeMilliseconds=downtime,
-            wireBytes=wire, cpuSource=round(report["resources"]["cpuSeconds"] - source.cpu_before, 4),
+            wireBytes=wire, cpuSource=round(report["resources"]["cpuSeconds"], 4),
             cpuDestination=destination_cpu, machine=used,
             pages=pages(report), details=details)
 

@@ -94,8 +94,8 @@ extension Load {
     let flow = max(run.flowSeconds, 1e-6)
     let rate = hosts.linkRate(channels: cell.channels)
     link = rate > 0 ? min(1, Double(run.wireBytes) / flow / rate) : 0
-    // Threads at the source: lanes, and one more per channel unless lanes send by themselves.
-    let lanesSend = run.lanes == cell.channels && 2 * run.lanes > hosts.sourceCPUs
+    // Threads at the source: lanes, and one more per channel unless lanes send by themselves, as they do without a codec.
+    let lanesSend = cell.codec == "none" && run.lanes == cell.channels && 2 * run.lanes > hosts.sourceCPUs
     let threads = run.lanes + (lanesSend ? 0 : cell.channels)
     let lanes = (run.readSeconds + run.encodeSeconds) / flow / Double(max(1, run.lanes))
     let sourceUse = run.sourceCPUSeconds / flow
