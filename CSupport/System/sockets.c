@@ -3,6 +3,7 @@
 #include "host_system.h"
 
 #include <errno.h>
+#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 
 static int set_int(int fd, int level, int option, int value) {
   return setsockopt(fd, level, option, &value, sizeof value) == 0 ? 0 : -errno;
@@ -62,16 +64,45 @@ static struct msghdr message_of(const struct hs_iovec *parts, size_t count) {
   return message;
 }
 
-static ssize_t send_vector(int fd, const struct hs_iovec *parts, size_t count, int flags) {
+ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count, int how) {
   struct msghdr message = message_of(parts, count);
-  ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | flags);
+  int flags = MSG_NOSIGNAL;
+  flags |= (how & HS_SEND_AT_ONCE) != 0 ? MSG_DONTWAIT : 0;
+  flags |= (how & HS_SEND_MORE) != 0 ? MSG_MORE : 0;
+  flags |= (how & HS_SEND_ZERO_COPY) != 0 ? MSG_ZEROCOPY : 0;
+  ssize_t sent = sendmsg(fd, &message, flags);
   return sent >= 0 ? sent : -errno;
 }
 
-ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count) { return send_vector(fd, parts, count, 0); }
+int hs_socket_enable_zero_copy(int fd) { return set_int(fd, SOL_SOCKET, SO_ZEROCOPY, 1); }
 
-ssize_t hs_send_vector_at_once(int fd, const struct hs_iovec *parts, size_t count) {
-  return send_vector(fd, parts, count, MSG_DONTWAIT);
+int hs_socket_take_completion(int fd, uint32_t *first, uint32_t *last, bool *copied) {
+  // What the kernel puts there: the notice, and room for the address that other kinds of notices come with.
+  union {
+    struct cmsghdr alignment;
+    char bytes[CMSG_SPACE(sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
+  } control;
+  struct msghdr message;
+  memset(&message, 0, sizeof message);
+  message.msg_control = &control;
+  message.msg_controllen = sizeof control;
+  if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+    return -errno;
+  for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part != NULL; part = CMSG_NXTHDR(&message, part)) {
+    bool is_notice = (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR) ||
+                    (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR);
+    struct sock_extended_err notice;
+    if (!is_notice || part->cmsg_len < CMSG_LEN(sizeof notice))
+      continue;
+    memcpy(&notice, CMSG_DATA(part), sizeof notice);
+    if (notice.ee_errno != 0 || notice.ee_origin != SO_EE_ORIGIN_ZEROCOPY)
+      continue;
+    *first = notice.ee_info;
+    *last = notice.ee_data;
+    *copied = (notice.ee_code & SO_EE_CODE_ZEROCOPY_COPIED) != 0;
+    return 0;
+  }
+  return -ENOMSG;
 }
 
 ssize_t hs_receive_vector(int fd, const struct hs_iovec *parts, size_t count) {

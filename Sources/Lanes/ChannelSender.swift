@@ -9,12 +9,16 @@ import Wire
 final class ChannelSender: @unchecked Sendable {
   /// Bytes after which a write is not made larger: enough to make the system call cheap, and small enough to pace.
   private static let writeByteCountMax = 1 << 20
+  /// Bytes outside its slot from which a frame's are worth a send of their own, without a copy.
+  private static let lastingByteCountMin = 32 << 10
 
   private let number: Int
   private let connection: Connection
   private let rings: [FrameRing]
   private let frameSpot: ParkingSpot
   private let pacer: Pacer
+  /// Nil: not for this channel.
+  private let zeroCopy: ZeroCopy?
   /// Whether somebody sends: who set it has what follows to himself.
   private let isTaken = Atomic<Bool>(false)
   /// Whether the vector still holds what the socket had no room for.
@@ -25,13 +29,19 @@ final class ChannelSender: @unchecked Sendable {
   /// Nanoseconds that the bandwidth limit has held this channel back. Anyone reads.
   let pacedNanoseconds = Atomic<UInt64>(0)
 
-  /// - Parameter number: from 1, as on the wire.
-  init(number: Int, connection: Connection, rings: [FrameRing], frameSpot: ParkingSpot, pacer: Pacer) {
+  /// - Parameters:
+  ///   - number: from 1, as on the wire.
+  ///   - zeroCopy: how bytes outside slots go; they must stay as they are until ``finish()`` has returned.
+  init(
+    number: Int, connection: Connection, rings: [FrameRing], frameSpot: ParkingSpot, pacer: Pacer,
+    zeroCopy: ZeroCopyOptions = .init(.off)
+  ) {
     self.number = number
     self.connection = connection
     self.rings = rings
     self.frameSpot = frameSpot
     self.pacer = pacer
+    self.zeroCopy = ZeroCopy(connection, zeroCopy)
     taken = [Int](repeating: 0, count: rings.count)
   }
 
@@ -58,7 +68,7 @@ final class ChannelSender: @unchecked Sendable {
     if !isUnfinished.load(ordering: .relaxed) { collect() }
     let paced = pacer.wait(byteCount: vector.remainingByteCount, isCancelled: isStopped)
     pacedNanoseconds.add(paced, ordering: .relaxed)
-    do throws(TransportError) { try connection.send(vector) } catch {
+    do throws(TransportError) { try connection.send(vector, zeroCopy: zeroCopy) } catch {
       throw .transport(channel: number, error)
     }
     release()
@@ -73,7 +83,11 @@ final class ChannelSender: @unchecked Sendable {
       if !isUnfinished.load(ordering: .relaxed) {
         collect()
         do throws(TransportError) {
-          if try connection.sendAtOnce(vector) { release() } else { isUnfinished.store(true, ordering: .relaxed) }
+          if try connection.sendAtOnce(vector, zeroCopy: zeroCopy) {
+            release()
+          } else {
+            isUnfinished.store(true, ordering: .relaxed)
+          }
         } catch { throw .transport(channel: number, error) }
       }
       isTaken.store(false, ordering: .releasing)
@@ -81,6 +95,12 @@ final class ChannelSender: @unchecked Sendable {
     }
     frameSpot.wake()
   }
+
+  /// What came of sending without a copy; nil if that was ruled out.
+  var zeroCopyUse: ZeroCopyUse? { zeroCopy?.use }
+
+  /// Waits until the kernel needs nothing of guest memory any more. Once nobody sends.
+  func finish() { zeroCopy?.finish() }
 
   private func release() {
     isUnfinished.store(false, ordering: .relaxed)
@@ -103,7 +123,9 @@ final class ChannelSender: @unchecked Sendable {
         FrameHeader.stamp(sequence: sequence, into: &bytes)
         unsafe vector.append(UnsafeRawBufferPointer(frame))
         let parts = unsafe ring.parts(ofFrame: taken[index])
-        for part in 0..<parts.count { unsafe vector.append(parts[part]) }
+        // A slot is filled again as soon as its write has returned; only what lies outside may be sent without a copy.
+        let isLasting = unsafe zeroCopy != nil && parts.reduce(0) { $0 + $1.count } >= Self.lastingByteCountMin
+        for part in 0..<parts.count { unsafe vector.append(parts[part], isLasting: isLasting) }
         sequence += 1
         taken[index] += 1
       }

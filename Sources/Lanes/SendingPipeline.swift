@@ -33,11 +33,14 @@ public final class SendingPipeline: Sendable {
     public var cpuCount: Int
     /// Where its threads run and their memory lies.
     public var placement: Placement
+    /// Raw pages that travel straight from guest memory may do so without the kernel's copy, too.
+    public var zeroCopy: ZeroCopyOptions
 
     public init(
       laneCount: Int, codec: CodecPolicy, historyByteCount: Int = 0, wantsDigests: Bool,
       sendsUnsummed: Bool = false, live: Live? = nil, pacer: Pacer,
-      cpuCount: Int = HostThread.allowedCPUs().count, placement: Placement = .none
+      cpuCount: Int = HostThread.allowedCPUs().count, placement: Placement = .none,
+      zeroCopy: ZeroCopyOptions = .init(.off)
     ) {
       self.laneCount = laneCount
       self.codec = codec
@@ -48,6 +51,7 @@ public final class SendingPipeline: Sendable {
       self.pacer = pacer
       self.cpuCount = cpuCount
       self.placement = placement
+      self.zeroCopy = zeroCopy
     }
   }
 
@@ -142,11 +146,13 @@ public final class SendingPipeline: Sendable {
             node: configuration.placement.lane(lane).memoryNode))
       } catch { throw .noBuffers(error) }
     }
+    // Frames refer to the memory of a guest only if it does not run: then nobody writes what is still under way.
+    let zeroCopy = configuration.live == nil ? configuration.zeroCopy : .init(.off)
     senders = connections.indices.map { channel in
       ChannelSender(
         number: channel + 1, connection: connections[channel],
         rings: rings.indices.filter { assignment.channel(ofLane: $0) == channel }.map { rings[$0] },
-        frameSpot: spots[channel], pacer: configuration.pacer)
+        frameSpot: spots[channel], pacer: configuration.pacer, zeroCopy: zeroCopy)
     }
     lanesSend = laneCount == connections.count && configuration.cpuCount < 2 * laneCount && !isDeep
     self.memory = memory
@@ -199,6 +205,8 @@ public final class SendingPipeline: Sendable {
       return threads
     }
     for thread in running { thread.join() }
+    // Who stops a second time has nothing to wait for.
+    if !running.isEmpty { for sender in senders { sender.finish() } }
   }
 
   private var isStopped: Bool { stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) }
@@ -276,6 +284,13 @@ public final class SendingPipeline: Sendable {
 
   /// Bytes that the data channels' sockets have taken.
   public var sentByteCount: UInt64 { connections.reduce(0) { $0 + $1.sentByteCount } }
+
+  /// What came of sending without a copy, on all channels; exact once the pipeline was stopped.
+  public var zeroCopyUse: ZeroCopyUse {
+    senders.reduce(into: ZeroCopyUse()) { sum, sender in
+      if let use = sender.zeroCopyUse { sum.add(use) }
+    }
+  }
 
   /// Each block's digest, once the iteration has been produced.
   public var digests: [BlockDigest] { digestSums.withLock { $0 } }

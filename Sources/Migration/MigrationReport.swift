@@ -2,6 +2,7 @@
 import HostSystem
 import Lanes
 public import PageCodecs
+public import Transport
 
 /// Everything that is known about a migration when it is over. `docs/OPERATIONS.md` documents the JSON.
 ///
@@ -26,6 +27,8 @@ public struct MigrationReport: Sendable, Codable {
   public var live: Live?
   /// Where worker threads ran; nil if it did not get so far.
   public var placement: Placement?
+  /// On the source, of memory that did not change: what came of sending it without the kernel's copy.
+  public var zeroCopy: ZeroCopyUse?
 
   public enum Role: String, Sendable, Codable { case source, destination }
 

@@ -75,7 +75,8 @@ extension SourceSession {
         .init(
           tracking: log.method, downtime: now.downtime, iterations: now.iterations,
           deltaCache: .init(sent), guestIs: whereabouts(outcome, now))
-      }, placement: now.pipeline.map { .init($0.placement) })
+      }, placement: now.pipeline.map { .init($0.placement) },
+      zeroCopy: guest.dirtyLog == nil ? now.pipeline?.zeroCopyUse : nil)
   }
 
   /// Where the guest runs, as far as this side knows.

@@ -39,6 +39,8 @@ public final class SourceSession: Sendable {
     public var verify: Bool?
     /// Where worker threads run.
     public var placement: PlacementOptions
+    /// Whether raw pages of memory that does not change and is mapped here go without the kernel's copy.
+    public var zeroCopy: ZeroCopyOptions
     /// Program and version, for the peer's log.
     public var software: String
 
@@ -48,7 +50,7 @@ public final class SourceSession: Sendable {
       historyByteCount: UInt64 = 512 << 20, bandwidthLimit: UInt64 = 0,
       deltaCache: CacheBudget.Size = .percent(1), downtimeLimit: Duration = .milliseconds(300),
       switchoverLimit: Duration = .seconds(10), verify: Bool? = nil, placement: PlacementOptions = .init(),
-      software: String
+      zeroCopy: ZeroCopyOptions = .init(.automatic), software: String
     ) {
       self.endpoint = endpoint
       self.socketOptions = socketOptions
@@ -63,6 +65,7 @@ public final class SourceSession: Sendable {
       self.switchoverLimit = switchoverLimit
       self.verify = verify
       self.placement = placement
+      self.zeroCopy = zeroCopy
       self.software = software
     }
   }
@@ -299,7 +302,7 @@ public final class SourceSession: Sendable {
           historyByteCount: historyLog == 0 ? 0 : 1 << Int(historyLog),
           wantsDigests: verifies && live == nil, sendsUnsummed: live == nil, live: live,
           pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit), cpuCount: placement.allowance.workerCount,
-          placement: placement),
+          placement: placement, zeroCopy: configuration.zeroCopy),
         onEvent: { [events] in events.post(.sending($0)) })
     } catch { throw dialogue.explain(error) }
     let present = pending.reduce(0) { $0 + $1.count() }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import ArgumentParser
-import PageFerry
+public import ArgumentParser
+public import PageFerry
 
 /// An amount of bytes: `64MiB`.
 struct ByteAmount: ExpressibleByArgument {
@@ -64,3 +64,5 @@ struct CommonOptions: ParsableArguments {
       bufferByteCount: Int(socketBuffer?.bytes ?? 0), congestionControl: congestion, deadPeerSeconds: deadPeer)
   }
 }
+
+extension ZeroCopyOptions.Mode: ExpressibleByArgument {}

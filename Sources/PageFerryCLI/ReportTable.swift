@@ -39,8 +39,9 @@ struct ReportTable {
     ] + changes + [
       (isSource ? "  not read" : "  not sent", "\(share(report.pages.notRead))  holes, known to be zero")
     ] + live + [
-      ("wire", wire),
-      ("codec", codec),
+      ("wire", wire)
+    ] + zeroCopy + [
+      ("codec", codec)
     ] + uses + [
       ("time", time),
       ("speed", speed),
@@ -92,6 +93,15 @@ struct ReportTable {
   private var wire: String {
     let bytes = ByteCount.format(report.bytes.wire)
     return "\(bytes) on \(Self.count(report.channels, "channel")), \(Self.count(report.lanes, "lane"))"
+  }
+
+  /// What came of sending without a copy, if it was tried.
+  private var zeroCopy: [(name: String, value: String)] {
+    guard let use = report.zeroCopy, use.outcome != .off else { return [] }
+    let sent = "\(ByteCount.format(use.bytes)) in \(Self.count(Int(clamping: use.sends), "send"))"
+    let copied = use.copiedAnyway > 0 ? ", \(use.copiedAnyway) copied anyway" : ""
+    let fallbacks = use.fallbacks > 0 ? ", \(use.fallbacks) not taken" : ""
+    return [("zero-copy", "\(use.outcome.rawValue): \(sent)\(copied)\(fallbacks)")]
   }
 
   private var codec: String {

@@ -56,6 +56,12 @@ struct SendCommand: ParsableCommand {
   @Option(help: ArgumentHelp("How long to look for the receiver.", valueName: "seconds"))
   var connectTimeout = 10
 
+  @Option(
+    help: ArgumentHelp(
+      "Send raw pages of a --resident image without the kernel's copy: on, off, or auto: if that is measured to be cheaper.",
+      valueName: "mode"))
+  var zeroCopy = ZeroCopyOptions.Mode.automatic
+
   @Flag(help: "Do not compare a digest of every block before the commit.")
   var noVerify = false
 
@@ -85,7 +91,7 @@ struct SendCommand: ParsableCommand {
         endpoint: receiver, socketOptions: common.socketOptions, connectTimeout: .seconds(connectTimeout),
         channelCount: channels, laneCount: workers ?? defaultWorkers(policy), codec: policy,
         historyByteCount: history.bytes, bandwidthLimit: bandwidth?.bytesPerSecond ?? 0, verify: !noVerify,
-        placement: common.placementOptions, software: PageFerry.software))
+        placement: common.placementOptions, zeroCopy: .init(zeroCopy), software: PageFerry.software))
     try Outcome.of(common, statistics: { session.statistics }, cancel: { session.cancel($0) }, run: { session.run() })
   }
 

@@ -16,6 +16,8 @@ public final class Connection: Sendable {
   let received = Atomic<UInt64>(0)
   /// The other end, for people.
   public let peer: String
+  /// Whether the other end is known to be on this host, by its address.
+  public let isLocal: Bool
 
   /// Bytes that the socket has taken.
   public var sentByteCount: UInt64 { sent.load(ordering: .relaxed) }
@@ -23,9 +25,10 @@ public final class Connection: Sendable {
   public var receivedByteCount: UInt64 { received.load(ordering: .relaxed) }
 
   /// Takes over a connected, blocking socket.
-  init(descriptor: CInt, peer: String) {
+  init(descriptor: CInt, peer: String, isLocal: Bool = false) {
     self.descriptor = descriptor
     self.peer = peer
+    self.isLocal = isLocal
   }
 
   deinit { close(descriptor) }
@@ -77,9 +80,12 @@ public final class Connection: Sendable {
   }
 
   /// Sends every part of `vector`, and empties it.
-  public func send(_ vector: IOVector, giveUp: () -> Bool = { true }) throws(TransportError) {
+  /// - Parameter zeroCopy: of this connection; sends lasting parts without a copy, where that is worth it.
+  public func send(
+    _ vector: IOVector, zeroCopy: ZeroCopy? = nil, giveUp: () -> Bool = { true }
+  ) throws(TransportError) {
     while vector.remainingByteCount > 0 {
-      let taken = vector.transmit(on: descriptor)
+      let taken = zeroCopy?.transmit(vector, waits: true) ?? vector.transmit(on: descriptor)
       if taken < 0 {
         let failure = Errno(rawValue: CInt(-taken))
         if failure == .interrupted { continue }
@@ -94,9 +100,9 @@ public final class Connection: Sendable {
 
   /// Sends as much of `vector` as there is room for now.
   /// - Returns: whether that was all; then the vector is empty.
-  public func sendAtOnce(_ vector: IOVector) throws(TransportError) -> Bool {
+  public func sendAtOnce(_ vector: IOVector, zeroCopy: ZeroCopy? = nil) throws(TransportError) -> Bool {
     while vector.remainingByteCount > 0 {
-      let taken = vector.transmit(on: descriptor, waits: false)
+      let taken = zeroCopy?.transmit(vector, waits: false) ?? vector.transmit(on: descriptor, waits: false)
       if taken < 0 {
         let failure = Errno(rawValue: CInt(-taken))
         if failure == .interrupted { continue }

@@ -39,7 +39,7 @@ public struct Dialer: Sendable {
             close(descriptor)
             throw error
           }
-          return Connection(descriptor: descriptor, peer: "\(endpoint)")
+          return Connection(descriptor: descriptor, peer: "\(endpoint)", isLocal: address.isLocal)
         case .failure(let errno): failure = errno
         }
         if isCancelled() { throw .stopped }

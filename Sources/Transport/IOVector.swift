@@ -4,16 +4,20 @@ import CHostSystem
 /// The parts of one vectored write or read, kept in room that is allocated once.
 ///
 /// Belongs to one thread. The memory of every part must stay valid until the call that it is given to has returned:
-/// ``Connection/send(_:giveUp:)-(IOVector,_)`` or ``Connection/receive(into:)-(IOVector)``.
+/// ``Connection/send(_:zeroCopy:giveUp:)`` or ``Connection/receive(into:)-(IOVector)``.
 @safe public final class IOVector {
   /// Most parts of one call.
   public static let capacity = Int(HS_IOVEC_MAX)
 
   private let parts: UnsafeMutablePointer<hs_iovec>
+  /// Which parts may be sent without a copy.
+  private var lasting = [Bool](repeating: false, count: capacity)
   private var count = 0
   private var first = 0
   /// Bytes still to be moved.
   public private(set) var remainingByteCount = 0
+  /// Whether parts have been added that may be sent without a copy.
+  private(set) var hasLasting = false
 
   /// An empty vector.
   public init() {
@@ -30,8 +34,13 @@ import CHostSystem
   public var isFull: Bool { count == Self.capacity }
 
   /// Adds a part that is read from; the vector must not be full.
-  @unsafe public func append(_ bytes: UnsafeRawBufferPointer) {
+  /// - Parameter isLasting: its memory stays as it is beyond the call, until ``ZeroCopy/finish()`` has returned.
+  @unsafe public func append(_ bytes: UnsafeRawBufferPointer, isLasting: Bool = false) {
+    let index = count
     unsafe append(UnsafeMutableRawBufferPointer(mutating: bytes))
+    guard isLasting, count > index else { return }
+    lasting[index] = true
+    hasLasting = true
   }
 
   /// Adds a part; the vector must not be full.
@@ -39,6 +48,7 @@ import CHostSystem
     precondition(!isFull, "the vector is full")
     guard bytes.count > 0 else { return }
     unsafe parts[count] = unsafe hs_iovec(base: bytes.baseAddress, byte_count: bytes.count)
+    lasting[count] = false
     count += 1
     remainingByteCount += bytes.count
   }
@@ -48,14 +58,27 @@ import CHostSystem
     count = 0
     first = 0
     remainingByteCount = 0
+    hasLasting = false
   }
 
   /// One sendmsg(2) of what remains: bytes taken, or a negated errno.
   func transmit(on descriptor: CInt, waits: Bool = true) -> Int {
     // SAFETY: parts first..<count were appended by a caller that keeps their memory valid.
-    unsafe waits
-      ? hs_send_vector(descriptor, parts + first, count - first)
-      : hs_send_vector_at_once(descriptor, parts + first, count - first)
+    unsafe hs_send_vector(descriptor, parts + first, count - first, waits ? 0 : HS_SEND_AT_ONCE)
+  }
+
+  /// Whether the next part may be sent without a copy.
+  var isNextLasting: Bool { first < count && lasting[first] }
+
+  /// One sendmsg(2) of the next parts that are alike in that: bytes taken, or a negated errno.
+  func transmitAlike(on descriptor: CInt, waits: Bool, zeroCopy: Bool) -> Int {
+    var end = first
+    while end < count, lasting[end] == lasting[first] { end += 1 }
+    var how = waits ? 0 : HS_SEND_AT_ONCE
+    if end < count { how |= HS_SEND_MORE }
+    if zeroCopy { how |= HS_SEND_ZERO_COPY }
+    // SAFETY: as above; who appended a part as lasting keeps it as it is until its completion has come.
+    return unsafe hs_send_vector(descriptor, parts + first, end - first, how)
   }
 
   /// One recvmsg(2) into what remains: bytes given, 0 at the end of the stream, or a negated errno.

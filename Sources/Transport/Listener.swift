@@ -82,6 +82,6 @@ public final class Listener: Sendable {
     }
     _ = fcntl(accepted, F_SETFD, FD_CLOEXEC)
     let peer = SocketAddress.name(of: accepted, remote: true).map { "\($0)" } ?? "\(endpoint)"
-    return Connection(descriptor: accepted, peer: peer)
+    return Connection(descriptor: accepted, peer: peer, isLocal: isLocal)
   }
 }

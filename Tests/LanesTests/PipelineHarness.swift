@@ -80,7 +80,7 @@ struct PipelineHarness {
 
   func sender(
     _ source: any SourceMemory, codec: CodecPolicy, laneCount: Int, bandwidth: UInt64 = 0, cpuCount: Int = 2,
-    sendsUnsummed: Bool = false
+    sendsUnsummed: Bool = false, zeroCopy: ZeroCopyOptions = .init(.off)
   ) throws -> SendingPipeline {
     let pending = try source.blocks.blocks.indices.map { try source.presentPages(block: $0) }
     return try SendingPipeline(
@@ -88,7 +88,7 @@ struct PipelineHarness {
       configuration: .init(
         laneCount: laneCount, codec: codec, historyByteCount: 1 << 20, wantsDigests: true,
         sendsUnsummed: sendsUnsummed, pacer: Pacer(bytesPerSecond: bandwidth),
-        cpuCount: cpuCount),
+        cpuCount: cpuCount, zeroCopy: zeroCopy),
       onEvent: { [events] in events.post(.sending($0)) })
   }
 

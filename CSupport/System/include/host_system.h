@@ -6,6 +6,7 @@
 #ifndef HOST_SYSTEM_H
 #define HOST_SYSTEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -211,11 +212,23 @@ struct hs_iovec {
 // The most parts that one call takes: the kernel's IOV_MAX.
 #define HS_IOVEC_MAX 1024
 
-// sendmsg(2) with MSG_NOSIGNAL; at most HS_IOVEC_MAX parts. Returns bytes taken, or -errno.
-ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count);
+// How hs_send_vector sends; may be combined.
+#define HS_SEND_AT_ONCE 1   // take only what there is room for now: -EAGAIN if there is none
+#define HS_SEND_MORE 2      // more follows at once: do not send a short segment for it
+#define HS_SEND_ZERO_COPY 4 // do not copy, after hs_socket_enable_zero_copy
 
-// The same, but takes only what there is room for now: -EAGAIN if there is none.
-ssize_t hs_send_vector_at_once(int fd, const struct hs_iovec *parts, size_t count);
+// sendmsg(2) with MSG_NOSIGNAL; at most HS_IOVEC_MAX parts. Returns bytes taken, or -errno. With HS_SEND_ZERO_COPY the
+// parts must stay as they are until the send's completion has been taken (Linux keeps their pages, so freeing them is
+// safe, but what is sent again is what they hold then); -ENOBUFS: too much is under way (RLIMIT_MEMLOCK, optmem_max).
+ssize_t hs_send_vector(int fd, const struct hs_iovec *parts, size_t count, int how);
+
+// SO_ZEROCOPY, of a TCP socket on Linux 4.14; -EOPNOTSUPP or -ENOPROTOOPT: not here.
+int hs_socket_enable_zero_copy(int fd);
+
+// Takes one notice from the socket's error queue, without waiting. 0: zero-copy sends first..last are done, numbered
+// from 0 in 32 bits as the successful ones were made; *copied: the kernel copied their bytes after all. -EAGAIN: there
+// is none; -ENOMSG: it was about something else, and is gone. Writes to the pointers on 0 only.
+int hs_socket_take_completion(int fd, uint32_t *first, uint32_t *last, bool *copied);
 
 // recvmsg(2) with MSG_WAITALL: waits until all parts are full, the stream ends, or the timeout passes. Returns bytes
 // given, 0 at the end of the stream, or -errno.
