@@ -16,8 +16,9 @@ memory[::4096] = b"\\1" * (size // 4096)
 """
 
 
-# What both ends take besides the guest's memory: codecs that remember what they sent (PageFerry's --history, on both sides).
-BESIDES = 1 << 30
+# What both ends take besides the guest's memory, codecs that remember what they sent above all, and as much again: the pages
+# that the kernel then gives away are not always those that were touched last.
+BESIDES = 4 << 30
 
 
 def prewarm(byte_count):
