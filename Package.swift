@@ -113,7 +113,8 @@ let package = Package(
     .testTarget(
       name: "WireTests", dependencies: ["Wire", "PageModel", "PageKernels", "TestSupport"], swiftSettings: swift),
     .testTarget(
-      name: "TransportTests", dependencies: ["Transport", "HostSystem", "CHostSystem", "TestSupport"], swiftSettings: swift),
+      name: "TransportTests", dependencies: ["Transport", "HostSystem", "CHostSystem", "TestSupport"],
+      swiftSettings: swift),
     .testTarget(
       name: "WorkloadTests",
       dependencies: ["Workload", "GuestMemory", "PageModel", "PageKernels", "PageCodecs", "HostSystem", "TestSupport"],

@@ -28,6 +28,8 @@ public final class ZeroCopy {
   private static let outstandingCountMax = 16
   /// What ``finish()`` waits for them at most: all was sent, and mostly all was acknowledged.
   private static let patience = Duration.seconds(1)
+  /// So many times that no send was taken, and none ever: what may be pinned is less than one.
+  private static let fallbackCountMax = 16
   /// A trial has to save a tenth.
   private static let worthwhileShare = 0.9
 
@@ -92,7 +94,7 @@ public final class ZeroCopy {
       let started = HostClock.threadCPU()
       takeCompletions()
       without.add(since: started)
-      // The completions may just have ended it.
+      // They may just have ended it.
       guard phase == .tryingZeroCopy else { return }
       let isWorthwhile = without.perByte <= withCopy.perByte * Self.worthwhileShare
       phase = isWorthwhile ? .on : .off
@@ -114,7 +116,13 @@ public final class ZeroCopy {
     let taken = vector.transmitAlike(on: descriptor, waits: waits, zeroCopy: isLasting)
     guard isLasting else { return taken }
     if taken == -Int(ENOBUFS) {
-      state.withLock { $0.fallbacks += 1 }
+      let isHopeless = state.withLock { use in
+        use.fallbacks += 1
+        guard use.sends == 0, use.fallbacks >= Self.fallbackCountMax else { return false }
+        use.outcome = .refused
+        return true
+      }
+      if isHopeless { phase = .off }
       takeCompletions()
       return vector.transmitAlike(on: descriptor, waits: waits, zeroCopy: false)
     }

@@ -33,7 +33,7 @@ public struct ZeroCopyUse: Sendable, Codable, Equatable {
     /// The trial saved less than a tenth of the CPU time.
     case notCheaper = "not cheaper"
     case copiedByKernel = "copied by the kernel"
-    /// The socket cannot do it.
+    /// The socket cannot do it, or what may be pinned is less than one send.
     case refused
   }
 

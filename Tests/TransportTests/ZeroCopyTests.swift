@@ -46,12 +46,15 @@ import Testing
     _ pair: Pair, _ zeroCopy: ZeroCopy?, rounds: Int, bodyByteCount: Int = 256 << 10, atOnce: Bool = false
   ) throws -> Bool {
     let head = (0..<96).map { UInt8($0) }
-    let body = SamplePages.image(Array(repeating: .random, count: bodyByteCount / 4096), seed: 3)
+    var body = [UInt8](repeating: 7, count: bodyByteCount)
+    let sample = SamplePages.image(Array(repeating: .random, count: 64), seed: 3)
+    body.replaceSubrange(0..<sample.count, with: sample)
+    let whole = head + body
     let reader = Mailbox<Bool>()
     let thread = HostThread(name: "reader") {
       let isSame = (0..<rounds).allSatisfy { _ in
-        let found = try? pair.far.receive(count: head.count + body.count)
-        return found == head + body
+        let found = try? pair.far.receive(count: whole.count)
+        return found == whole
       }
       reader.post(isSame)
     }
@@ -128,6 +131,21 @@ import Testing
     #expect(use.outcome == .copiedByKernel && use.copiedAnyway == use.sends)
     // 25 MiB were sent: of those at most the trial's.
     #expect(use.sends > 0 && use.bytes <= 5 << 20)
+  }
+
+  /// Root may pin what it likes.
+  static let pinLimit = geteuid() == 0 ? -1 : Int(hs_memory_lock_limit())
+
+  @Test(
+    "More than may be pinned goes with the copy; where one send is too much, it is not tried for ever",
+    .enabled(if: isHere && (0...64 << 20).contains(pinLimit), "this process may pin what it likes"))
+  func fallsBack() throws {
+    let pair = try Pair(ConnectionTests.anyPort)
+    let zeroCopy = try #require(ZeroCopy(pair.near, .init(.on)))
+    // A blocking send is taken whole: each is too much.
+    let isSame = try Self.exchange(pair, zeroCopy, rounds: 20, bodyByteCount: Self.pinLimit + (1 << 20))
+    #expect(isSame)
+    #expect(zeroCopy.use.fallbacks == 16 && zeroCopy.use.sends == 0 && zeroCopy.use.outcome == .refused)
   }
 
   @Test("Waiting for completions ends with the connection, and with patience", .enabled(if: isHere, lacking))
