@@ -102,8 +102,10 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["PageModel", system], path: "Tests/TestSupport", swiftSettings: swift),
     .testTarget(
-      name: "HostSystemTests", dependencies: ["CHostSystem", "HostSystem", "CNUMA", "TestSupport"], swiftSettings: swift),
-    .testTarget(name: "PageModelTests", dependencies: ["CHostSystem", "PageModel", "TestSupport"], swiftSettings: swift),
+      name: "HostSystemTests", dependencies: ["CHostSystem", "HostSystem", "CNUMA", "TestSupport"], swiftSettings: swift
+    ),
+    .testTarget(
+      name: "PageModelTests", dependencies: ["CHostSystem", "PageModel", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageKernelsTests", dependencies: ["PageKernels", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageCodecsTests", dependencies: ["PageCodecs", "TestSupport"], swiftSettings: swift),
     .testTarget(
