@@ -55,6 +55,7 @@ let package = Package(
       name: "GuestMemory", dependencies: ["PageModel", "PageKernels", "HostSystem", "CHostSystem", system],
       swiftSettings: swift),
     .target(name: "Wire", dependencies: ["PageModel", "PageKernels"], swiftSettings: swift),
+    .target(name: "Convergence", dependencies: ["PageModel"], swiftSettings: swift),
 
     // Floor 2
     .target(name: "Transport", dependencies: ["HostSystem", "CHostSystem", system], swiftSettings: swift),
@@ -71,15 +72,17 @@ let package = Package(
     .target(
       name: "Migration",
       dependencies: [
-        "PageModel", "PageKernels", "HostSystem", "PageCodecs", "GuestMemory", "Wire", "Transport", "Lanes", system,
+        "PageModel", "PageKernels", "HostSystem", "PageCodecs", "GuestMemory", "Wire", "Transport", "Lanes",
+        "Convergence", system,
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
 
     // Floor 5
     .target(
       name: "PageFerry",
-      dependencies: ["PageModel", "HostSystem", "PageCodecs", "GuestMemory", "Transport", "Lanes", "Migration"],
-      swiftSettings: swift),
+      dependencies: [
+        "PageModel", "HostSystem", "PageCodecs", "GuestMemory", "Transport", "Lanes", "Convergence", "Migration",
+      ], swiftSettings: swift),
 
     .target(
       name: "Bench",
@@ -93,7 +96,7 @@ let package = Package(
       name: "PageFerryCLI",
       dependencies: [
         "PageFerry", "Bench", "Workload", "GuestMemory", "Lanes", "PageKernels", "HostSystem", "PageCodecs",
-        system,
+        "Convergence", "Migration", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
@@ -107,6 +110,7 @@ let package = Package(
     .testTarget(
       name: "PageModelTests", dependencies: ["CHostSystem", "PageModel", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageKernelsTests", dependencies: ["PageKernels", "TestSupport"], swiftSettings: swift),
+    .testTarget(name: "ConvergenceTests", dependencies: ["Convergence", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageCodecsTests", dependencies: ["PageCodecs", "TestSupport"], swiftSettings: swift),
     .testTarget(
       name: "GuestMemoryTests",

@@ -66,10 +66,13 @@ final class ChannelSender: @unchecked Sendable {
   /// Sends what is ready, in one write, and waits until it is sent.
   func sendReady(isStopped: @Sendable () -> Bool) throws(LaneError) {
     if !isUnfinished.load(ordering: .relaxed) { collect() }
-    let paced = pacer.wait(byteCount: vector.remainingByteCount, isCancelled: isStopped)
-    pacedNanoseconds.add(paced, ordering: .relaxed)
-    do throws(TransportError) { try connection.send(vector, zeroCopy: zeroCopy) } catch {
-      throw .transport(channel: number, error)
+    while vector.remainingByteCount > 0 {
+      let piece = pacer.pieceByteCount(of: vector.remainingByteCount)
+      let paced = pacer.wait(byteCount: piece, isCancelled: isStopped)
+      pacedNanoseconds.add(paced, ordering: .relaxed)
+      do throws(TransportError) { try connection.send(vector, byteCount: piece, zeroCopy: zeroCopy) } catch {
+        throw .transport(channel: number, error)
+      }
     }
     release()
   }

@@ -15,6 +15,9 @@ final class Lane {
   private let reader: any SpanReader
   private let counters: LaneCounters
   private let isStopped: @Sendable () -> Bool
+  private let gate: LaneGate
+  /// Whether the lane counts as one that works.
+  private var isInside = false
   /// Of a guest that runs.
   private let live: Live?
   private var iteration = Iteration(number: 0, kind: .bulk)
@@ -26,6 +29,7 @@ final class Lane {
   struct Live {
     let log: any DirtyLog
     let heat: SpanHeat
+    let sample: DirtySample?
     let reader: LiveReader
   }
 
@@ -41,8 +45,10 @@ final class Lane {
 
   init(
     number: Int, memory: any SourceMemory, pending: [SpanMap], assignment: LaneAssignment, assembler: FrameAssembler,
-    reader: any SpanReader, counters: LaneCounters, isStopped: @escaping @Sendable () -> Bool, live: Live?
+    reader: any SpanReader, counters: LaneCounters, gate: LaneGate, isStopped: @escaping @Sendable () -> Bool,
+    live: Live?
   ) {
+    self.gate = gate
     self.number = number
     self.memory = memory
     self.pending = pending
@@ -58,6 +64,7 @@ final class Lane {
   /// Sends the lane's share of an iteration.
   /// - Returns: false if the pipeline was stopped.
   func run(_ iteration: Iteration) throws(LaneError) -> Bool {
+    defer { gate.leave(&isInside) }
     self.iteration = iteration
     deferredPageCount = 0
     assembler.begin(iteration: iteration.number)
@@ -102,6 +109,7 @@ final class Lane {
       let map = pending[block]
       for stripe in assignment.stripes(ofLane: number, block: block, spanCount: map.spanCount) {
         let spans = spans(stripe, map)
+        gate.pass(&isInside, isStopped: isStopped)
         if isStopped() { return false }
         guard isWanted(spans, block, pass) else {
           if pass == .cool { for span in spans { deferredPageCount += map.pages(span: span).nonzeroBitCount } }
@@ -121,6 +129,7 @@ final class Lane {
     for leg in stillLegs {
       let count = leg.stripes.count
       for number in 0..<count {
+        gate.pass(&isInside, isStopped: isStopped)
         if isStopped() { return false }
         let stripe = leg.isDescending ? leg.stripes.upperBound - 1 - number : leg.stripes.lowerBound + number
         let spans = spans(stripe * PageGeometry.spansPerStripe, pending[leg.block])
@@ -151,6 +160,11 @@ final class Lane {
     guard let live, iteration.kind != .last else { return StripeMasks(repeating: 0) }
     do throws(GuestMemoryError) {
       let written = try live.log.rearm(block: block, spans: spans)
+      if let sample = live.sample, sample.contains(block: block, span: spans.lowerBound) {
+        var count = 0
+        for index in 0..<spans.count { count += written[index].nonzeroBitCount }
+        sample.note(count)
+      }
       // Kept before anything is decided: the log has forgotten them.
       for span in spans where written[span - spans.lowerBound] != 0 {
         pending[block].insert(written[span - spans.lowerBound], span: span)

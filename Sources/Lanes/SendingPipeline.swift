@@ -60,16 +60,20 @@ public final class SendingPipeline: Sendable {
     public var memory: ProcessMemorySource
     public var log: any DirtyLog
     public var heat: SpanHeat
+    /// Stripes by which the guest's rate is judged.
+    public var sample: DirtySample?
     public var cacheBudget: CacheBudget
     /// Of the session, for hashes of pages.
     public var seed: UInt64
 
     public init(
-      memory: ProcessMemorySource, log: any DirtyLog, heat: SpanHeat, cacheBudget: CacheBudget, seed: UInt64
+      memory: ProcessMemorySource, log: any DirtyLog, heat: SpanHeat, sample: DirtySample? = nil,
+      cacheBudget: CacheBudget, seed: UInt64
     ) {
       self.memory = memory
       self.log = log
       self.heat = heat
+      self.sample = sample
       self.cacheBudget = cacheBudget
       self.seed = seed
     }
@@ -95,6 +99,7 @@ public final class SendingPipeline: Sendable {
   private let memory: any SourceMemory
   private let assignment: LaneAssignment
   private let pending: [SpanMap]
+  private let gate: LaneGate
   private let rings: [FrameRing]
   private let senders: [ChannelSender]
   private let connections: [Connection]
@@ -163,6 +168,7 @@ public final class SendingPipeline: Sendable {
     self.rings = rings
     self.onEvent = onEvent
     frameSpots = spots
+    gate = LaneGate(laneCount: laneCount)
     counters = (0..<laneCount).map { _ in LaneCounters(choiceCount: configuration.codec.choices.count) }
     ringByteCount = laneCount * slotCount * FrameRing.slotByteCount
     digestSums = Mutex(Array(repeating: BlockDigest(), count: memory.blocks.blocks.count))
@@ -185,6 +191,9 @@ public final class SendingPipeline: Sendable {
     }
     threads.withLock { $0 = started }
   }
+
+  /// Changes how many lanes work at a time; any thread. The others wait between two stripes.
+  public func set(workerCount: Int) { gate.set(workerCount) }
 
   /// Begins an iteration over the pending map. The one before must have been produced.
   public func begin(_ next: Iteration) {
@@ -213,6 +222,7 @@ public final class SendingPipeline: Sendable {
 
   private func wakeAll() {
     iterationSpot.wake()
+    gate.wake()
     for spot in frameSpots { spot.wake() }
     for ring in rings { ring.wakeProducer() }
   }
@@ -269,11 +279,11 @@ public final class SendingPipeline: Sendable {
       let reader = try LiveReader(
         lane: number, memory: guest.memory, assignment: assignment, counters: counters[number],
         budget: guest.cacheBudget, seed: guest.seed, node: configuration.placement.lane(number).memoryNode)
-      live = Lane.Live(log: guest.log, heat: guest.heat, reader: reader)
+      live = Lane.Live(log: guest.log, heat: guest.heat, sample: guest.sample, reader: reader)
     }
     return Lane(
       number: number, memory: memory, pending: pending, assignment: assignment, assembler: assembler,
-      reader: live?.reader ?? still, counters: counters[number], isStopped: { self.isStopped }, live: live)
+      reader: live?.reader ?? still, counters: counters[number], gate: gate, isStopped: { self.isStopped }, live: live)
   }
 
   /// The sum over all lanes, now.
@@ -281,6 +291,17 @@ public final class SendingPipeline: Sendable {
 
   /// Where its threads run.
   public var placement: Placement { lanesSend ? configuration.placement.withoutSenders : configuration.placement }
+
+  /// Nanoseconds that the busiest channel has had data on the way, or was held back by the bandwidth limit; nil if the
+  /// kernel does not say.
+  public var linkBusyNanoseconds: UInt64? {
+    var most: UInt64 = 0
+    for (connection, sender) in zip(connections, senders) {
+      guard let busy = connection.busyTime else { return nil }
+      most = max(most, busy.total + sender.pacedNanoseconds.load(ordering: .relaxed))
+    }
+    return most
+  }
 
   /// Bytes that the data channels' sockets have taken.
   public var sentByteCount: UInt64 { connections.reduce(0) { $0 + $1.sentByteCount } }

@@ -120,7 +120,7 @@ public final class DestinationSession: Sendable {
       case .visitor(.dataChannel(let channel, _)): channel.refuse("there is no session to attach to")
       case .visitor(.refused(let failure)), .visitor(.listenerFailed(let failure)): throw failure
       case .cancel(let reason): throw MigrationFailure(.cancelled, reason)
-      case .message, .controlEnded, .sending, .receiving, .digested: break
+      case .message, .controlEnded, .sending, .receiving, .digested, .steer: break
       }
     }
   }

@@ -34,6 +34,7 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
   case cancelledByPeer = 42
   /// Cancelled here; the exit code is 128 plus the signal's number if a signal did it.
   case cancelled = 43
+  case deadlinePassed = 44
 
   /// What it means, for the table of exit codes.
   public var meaning: String {
@@ -65,6 +66,7 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
     case .outcomeUnknown: "the connection was lost after the commit: ask the destination before anything else"
     case .cancelledByPeer: "cancelled on the other side"
     case .cancelled: "cancelled on this side (a signal: 128 + its number)"
+    case .deadlinePassed: "the guest was not handed over before the deadline (--deadline)"
     }
   }
 }

@@ -149,7 +149,10 @@ struct Intake {
 
   private func sendAck() throws(MigrationFailure) {
     try control.send(
-      .ack(.init(completedIteration: tracker.completed, appliedFrameCounts: pipeline.appliedFrameCounts)))
+      .ack(
+        .init(
+          completedIteration: tracker.completed, appliedFrameCounts: pipeline.appliedFrameCounts,
+          receivedByteCount: pipeline.receivedByteCount)))
   }
 
   private func handleCommon(_ event: SessionEvent) throws(MigrationFailure) {
@@ -175,7 +178,7 @@ struct Intake {
       logger.warning("\(visitor.peer) came while a migration is under way; refused")
       visitor.refuse("this receiver is busy with another migration")
     case .visitor(.refused), .visitor(.listenerFailed): break
-    case .digested, .sending: break
+    case .digested, .sending, .steer: break
     }
   }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Convergence
 import Lanes
 public import PageCodecs
 
@@ -26,6 +27,59 @@ public struct MigrationStatistics: Sendable, Codable, Equatable {
   public var lanes: [LaneUse] = []
   public var iteration: IterationReport?
   public var downtimeParts: Downtime?
+  /// Of a guest that runs: whether it will end, and why not.
+  public var convergence: Convergence?
+  /// Share of its time that the guest may not run now, in percent; nil while it is not throttled.
+  public var throttlePercentage: Int?
+
+  /// Whether a migration will end. Rates are bytes of guest memory per second.
+  public struct Convergence: Sendable, Codable, Equatable {
+    /// `measuring`, `converging`, `stalled` or `cannot-converge`.
+    public var verdict: String
+    /// The same in a sentence, with the figures and what would help.
+    public var advice: String
+    /// What the guest writes, as it is throttled now.
+    public var dirtyRate: Double?
+    /// Bytes per second on the link while it is busy, as the destination acknowledged them.
+    public var wireRate: Double?
+    /// How fast pages that are sent again are dealt with.
+    public var transferRate: Double?
+    /// Bytes of guest memory per byte on the wire, of pages that are sent again.
+    public var hotRatio: Double
+    /// Memory that was written in the last seconds.
+    public var workingSet: Double
+    /// Milliseconds until the guest can be paused, and the downtime at which iterations stop getting better.
+    public var timeToConverge: Double?
+    public var reachableDowntime: Double?
+    /// What would do, each by itself: a throttle in percent, a multiple of the bandwidth.
+    public var neededThrottle: Double?
+    public var neededBandwidth: Double?
+    /// In percent, over the whole migration, and the most.
+    public var meanThrottle: Double
+    public var highestThrottle: Int
+    /// The downtime that is allowed now, in ms; a ramp may have it below the limit.
+    public var downtimeLimit: Double
+    /// By order of the operator: the guest is paused, or it stays although it could be handed over.
+    public var isPaused: Bool
+    public var holds: Bool
+
+    enum CodingKeys: String, CodingKey {
+      case verdict, advice, holds
+      case dirtyRate = "dirty-rate"
+      case wireRate = "wire-rate"
+      case transferRate = "transfer-rate"
+      case hotRatio = "hot-ratio"
+      case workingSet = "working-set"
+      case timeToConverge = "time-to-converge"
+      case reachableDowntime = "reachable-downtime"
+      case neededThrottle = "needed-throttle"
+      case neededBandwidth = "needed-bandwidth"
+      case meanThrottle = "mean-throttle"
+      case highestThrottle = "highest-throttle"
+      case downtimeLimit = "downtime-limit"
+      case isPaused = "paused"
+    }
+  }
 
   public struct RAM: Sendable, Codable, Equatable {
     /// Bytes on all channels.
@@ -103,7 +157,8 @@ public struct MigrationStatistics: Sendable, Codable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case status, downtime, ram, peer, pages, codecs, lanes, iteration
+    case status, downtime, ram, peer, pages, codecs, lanes, iteration, convergence
+    case throttlePercentage = "cpu-throttle-percentage"
     case totalTime = "total-time"
     case setupTime = "setup-time"
     case expectedDowntime = "expected-downtime"

@@ -15,9 +15,13 @@ struct PreCopy {
   private let pipeline: SendingPipeline
   private let dialogue: SourceDialogue
   private let record: SourceRecord
+  private let steering: Steering
   private var test: SwitchoverTest
   private var number: UInt32 = 0
   private var lastSyncAt: UInt64
+  /// Between two iterations of a guest that could be handed over and stays.
+  private static let holdInterval: UInt64 = 100_000_000
+
   /// Pages that the last iteration left pending on purpose.
   private var heldBackPages = 0
 
@@ -26,7 +30,7 @@ struct PreCopy {
   ///   - loggedSince: when the guest's dirty log began, on the monotonic clock.
   init(
     guest: any Guest, pending: [SpanMap], heat: SpanHeat, pipeline: SendingPipeline, dialogue: SourceDialogue,
-    record: SourceRecord, downtimeLimit: Duration, roundTrip: UInt64, loggedSince: UInt64
+    record: SourceRecord, steering: Steering, roundTrip: UInt64, loggedSince: UInt64
   ) {
     self.guest = guest
     self.pending = pending
@@ -34,7 +38,8 @@ struct PreCopy {
     self.pipeline = pipeline
     self.dialogue = dialogue
     self.record = record
-    test = SwitchoverTest(limit: downtimeLimit.nanoseconds, roundTrip: roundTrip)
+    self.steering = steering
+    test = SwitchoverTest(limit: steering.allowedDowntime, roundTrip: roundTrip)
     lastSyncAt = loggedSince
   }
 
@@ -42,16 +47,29 @@ struct PreCopy {
   mutating func run() throws(MigrationFailure) {
     try iterate(.bulk, pendingPages: pendingPageCount, sync: 0, dirtied: 0)
     guard let log = guest.dirtyLog else { return }
-    while true {
+    while !steering.mustSwitchOver {
       let started = HostClock.now()
       try Self.sync(log, into: pending)
       let sync = HostClock.now() - started
       let (hot, cool) = heat.update(from: pending)
       let dirtied = Double(hot + cool - min(heldBackPages, hot + cool)) * 1e9 / Double(max(1, started - lastSyncAt))
       lastSyncAt = started
+      test.linkRate = steering.linkRate
+      test.limit = steering.allowedDowntime
       let decision = test.decide(hot: hot, cool: cool, sync: sync)
-      record.noteSync(pendingPages: hot + cool, dirtyPagesPerSecond: dirtied, expectedDowntime: test.expected)
-      guard case .iterate(let holdBack) = decision else { return }
+      let expected = test.expected ?? 0
+      record.noteSync(
+        pendingPages: hot + cool, dirtyPagesPerSecond: dirtied, expectedDowntime: expected,
+        allowedDowntime: test.limit)
+      steering.noteSync(
+        pagesPerSecond: dirtied, expected: Double(expected) / 1e9, fixed: Double(test.least + sync) / 1e9)
+      guard case .iterate(let holdBack) = decision else {
+        guard steering.holds else { return }
+        // Everything is as good as there, and the operator wants the guest to stay: what it writes goes as it comes.
+        try dialogue.idle(nanoseconds: Self.holdInterval)
+        try iterate(.again(holdBack: false), pendingPages: hot + cool, sync: sync, dirtied: dirtied)
+        continue
+      }
       heldBackPages = holdBack ? hot : 0
       try iterate(.again(holdBack: holdBack), pendingPages: hot + cool, sync: sync, dirtied: dirtied)
     }
@@ -104,7 +122,11 @@ struct PreCopy {
       if case .message(.ack(let ack)) = event { ack.completedIteration == number } else { false }
     }
     let report = note(begun)
-    test.note(pages: Int(report.donePages), nanoseconds: UInt64(report.seconds * 1e9))
+    steering.note(report)
+    test.linkRate = steering.linkRate
+    // Of the bulk stage, what travelled: pages that are dirtied are hardly ever zero.
+    let pages = report.iteration == 1 ? report.donePages - report.zeroPages : report.donePages
+    test.note(pages: Int(pages), nanoseconds: UInt64(report.seconds * 1e9), wireBytes: report.wireBytes)
   }
 
   private mutating func begin(

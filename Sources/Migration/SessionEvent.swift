@@ -14,6 +14,8 @@ enum SessionEvent: Sendable {
   case digested(DigestCheck.Outcome)
   case visitor(Visitor)
   case cancel(reason: String)
+  /// Settings were changed, or an order was given.
+  case steer
 }
 
 /// How long sessions wait for what.
@@ -39,7 +41,7 @@ extension Mailbox<SessionEvent> {
       case .message(.cancel(let reason)): return .cancelled(byPeer: peer, reason: reason)
       case .cancel(let reason): return MigrationFailure(.cancelled, reason)
       case .controlEnded: return failure
-      case nil, .message, .sending, .receiving, .digested, .visitor: continue
+      case nil, .message, .sending, .receiving, .digested, .visitor, .steer: continue
       }
     }
     return failure

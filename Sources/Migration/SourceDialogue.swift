@@ -13,6 +13,8 @@ struct SourceDialogue {
   let vigil: Vigil
   let events: Mailbox<SessionEvent>
   let clock: PhaseClock
+  /// What has to be looked at while this waits.
+  let steering: Steering
   /// What a pipeline's error means here.
   let explain: @Sendable (LaneError) -> MigrationFailure
   /// Lets a paused guest run on, as soon as it is certain that it is not handed over.
@@ -49,26 +51,44 @@ struct SourceDialogue {
   /// Handles events until `isExpected` says yes to one.
   /// - Parameter deadline: on the monotonic clock; when it passes, the guest has been paused for too long.
   func wait(until deadline: UInt64? = nil, _ isExpected: (SessionEvent) -> Bool) throws(MigrationFailure) {
-    let interval = SessionPatience.heartbeatInterval.nanoseconds
-    var nextHeartbeat = HostClock.now() + interval
+    var nextHeartbeat = HostClock.now() + Self.heartbeat
     while true {
-      let now = HostClock.now()
-      if let deadline, now >= deadline {
+      if let deadline, HostClock.now() >= deadline {
         throw MigrationFailure(
           .peerLost, "\(peer) did not take over in time, and the guest was paused (--switchover-limit)")
       }
-      if now >= nextHeartbeat {
-        // A destination that reserves memory has no time to talk: it is given longer.
-        let limit = clock.phase == .reservation ? Self.reservationLimit : nil
-        try vigil.check(peer: peer, atLeast: limit)
-        try send(.heartbeat)
-        nextHeartbeat = now + interval
-      }
-      let wake = min(nextHeartbeat, deadline ?? .max)
-      guard let event = events.next(nanoseconds: Int64(clamping: wake - min(now, wake))) else { continue }
-      if isExpected(event) { return }
-      try handle(event)
+      if try turn(until: deadline ?? .max, nextHeartbeat: &nextHeartbeat, isExpected) { return }
     }
+  }
+
+  /// Handles events for a while.
+  func idle(nanoseconds: UInt64) throws(MigrationFailure) {
+    let end = HostClock.now() + nanoseconds
+    var nextHeartbeat = HostClock.now() + Self.heartbeat
+    while HostClock.now() < end { _ = try turn(until: end, nextHeartbeat: &nextHeartbeat) { _ in false } }
+  }
+
+  private static let heartbeat = SessionPatience.heartbeatInterval.nanoseconds
+
+  /// Does what is due, and waits for one event, until `end` at the latest.
+  /// - Returns: whether it was expected.
+  private func turn(
+    until end: UInt64, nextHeartbeat: inout UInt64, _ isExpected: (SessionEvent) -> Bool
+  ) throws(MigrationFailure) -> Bool {
+    let now = HostClock.now()
+    if now >= nextHeartbeat {
+      // A destination that reserves memory has no time to talk: it is given longer.
+      let limit = clock.phase == .reservation ? Self.reservationLimit : nil
+      try vigil.check(peer: peer, atLeast: limit)
+      try send(.heartbeat)
+      nextHeartbeat = now + Self.heartbeat
+    }
+    let wake = try min(nextHeartbeat, end, steering.tick(now))
+    guard let event = events.next(nanoseconds: Int64(clamping: wake - min(now, wake))) else { return false }
+    if case .message(.ack(let ack)) = event { steering.note(ack) }
+    if isExpected(event) { return true }
+    try handle(event)
+    return false
   }
 
   /// Events that nobody waits for.
@@ -91,7 +111,7 @@ struct SourceDialogue {
     case .cancel(let reason):
       // Too late once the commit is out: the destination has the guest.
       if clock.phase != .commit { throw MigrationFailure(.cancelled, reason) }
-    case .receiving, .digested, .visitor: break
+    case .receiving, .digested, .visitor, .steer: break
     }
   }
 }

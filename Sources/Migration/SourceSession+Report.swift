@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Convergence
 import GuestMemory
 import HostSystem
 import Lanes
@@ -17,9 +18,7 @@ extension SourceSession {
     let active = max(seconds.active + seconds.switchover, 1e-9) * 1e9
     var ram = MigrationStatistics.RAM()
     ram.transferred = wire
-    let done = sent.donePages - min(sent.donePages, now.doneAtSync)
-    ram.remaining =
-      clock.phase == .completed ? 0 : (UInt64(now.pendingPages) - min(UInt64(now.pendingPages), done)) * 4096
+    ram.remaining = clock.phase == .completed ? 0 : UInt64(now.remainingPages) * 4096
     ram.total = memory.blocks.byteCount
     ram.duplicate = sent.zeroPages
     ram.normal = sent.dataPages
@@ -40,7 +39,9 @@ extension SourceSession {
         .init(
           reading: Double($0.reading) / active, encoding: Double($0.encoding) / active,
           blocked: Double($0.blocked) / active)
-      }, iteration: now.current ?? now.iterations.last, downtimeParts: now.downtime)
+      }, iteration: now.current ?? now.iterations.last, downtimeParts: now.downtime,
+      convergence: guest.dirtyLog == nil ? nil : .init(now, settings: settings, seconds: seconds.total),
+      throttlePercentage: now.throttle.percent > 0 ? now.throttle.percent : nil)
   }
 
   func report(_ outcome: Phase) -> MigrationReport {
@@ -83,5 +84,20 @@ extension SourceSession {
   private func whereabouts(_ outcome: Phase, _ now: SourceRecord.State) -> MigrationReport.Whereabouts {
     if outcome == .completed { return .atDestination }
     return now.pausedAt == nil ? .atSource : .pausedAtSource
+  }
+}
+
+extension MigrationStatistics.Convergence {
+  init(_ now: SourceRecord.State, settings: MigrationSettings, seconds: Double) {
+    let (reading, verdict) = (now.reading, now.verdict)
+    self.init(
+      verdict: verdict.kind.rawValue, advice: now.verdictSentence, dirtyRate: reading.dirtyRate,
+      wireRate: reading.wireRate, transferRate: reading.expectedTransferRate, hotRatio: reading.hotRatio,
+      workingSet: reading.workingSet, timeToConverge: verdict.timeToConverge.map { $0 * 1000 },
+      reachableDowntime: verdict.reachableDowntime.map { $0 * 1000 },
+      neededThrottle: verdict.neededThrottle.map { $0 * 100 }, neededBandwidth: verdict.neededBandwidth,
+      meanThrottle: now.throttle.mean(at: HostClock.now(), over: UInt64(seconds * 1e9)),
+      highestThrottle: now.throttle.highest, downtimeLimit: Double(now.allowedDowntime) / 1e6,
+      isPaused: now.pausedAt != nil && !now.isHandingOver, holds: settings.holds)
   }
 }

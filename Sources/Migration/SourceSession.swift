@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Convergence
 public import GuestMemory
 import HostSystem
 public import Lanes
@@ -23,15 +24,10 @@ public final class SourceSession: Sendable {
     public var channelCount: Int
     /// Worker threads; at least one per channel.
     public var laneCount: Int
-    public var codec: CodecPolicy
     /// Memory for what codecs with a history look back over, in bytes, over all lanes and on either side.
     public var historyByteCount: UInt64
-    /// Wire bytes per second over all channels; 0 for no limit.
-    public var bandwidthLimit: UInt64
-    /// What delta caches may take, of a guest that runs.
-    public var deltaCache: CacheBudget.Size
-    /// Longest downtime of a guest that runs: it is paused once what is left fits.
-    public var downtimeLimit: Duration
+    /// What may be changed later.
+    public var settings: MigrationSettings
     /// How long a guest may stay paused before the migration is given up and it runs on here.
     public var switchoverLimit: Duration
     /// Compare a digest of every block before the commit. For a guest that runs this reads all memory while it is
@@ -44,6 +40,12 @@ public final class SourceSession: Sendable {
     /// Program and version, for the peer's log.
     public var software: String
 
+    /// Of ``settings``: what it begins with.
+    var codec: CodecPolicy { settings.codec }
+    var bandwidthLimit: UInt64 { settings.bandwidthLimit }
+    var deltaCache: CacheBudget.Size { settings.deltaCache }
+
+    /// - Parameters: those that are not stored as they are begin ``settings``.
     public init(
       endpoint: Endpoint, socketOptions: SocketOptions = .init(), connectTimeout: Duration = .seconds(10),
       channelCount: Int = 2, laneCount: Int = 2, codec: CodecPolicy = .none,
@@ -57,11 +59,10 @@ public final class SourceSession: Sendable {
       self.connectTimeout = connectTimeout
       self.channelCount = channelCount
       self.laneCount = max(laneCount, channelCount)
-      self.codec = codec
       self.historyByteCount = historyByteCount
-      self.bandwidthLimit = bandwidthLimit
-      self.deltaCache = deltaCache
-      self.downtimeLimit = downtimeLimit
+      settings = MigrationSettings(
+        bandwidthLimit: bandwidthLimit, downtimeLimit: downtimeLimit, codec: codec, workers: self.laneCount,
+        deltaCache: deltaCache)
       self.switchoverLimit = switchoverLimit
       self.verify = verify
       self.placement = placement
@@ -88,6 +89,8 @@ public final class SourceSession: Sendable {
   let byteMeter = RateMeter()
   let pageMeter = RateMeter()
   private let cacheBudget: CacheBudget
+  private let pacer: Pacer
+  private let controls: Controls
 
   /// - Parameter guest: one that runs must have its memory mapped here.
   public init(guest: any Guest, configuration: Configuration) {
@@ -96,12 +99,63 @@ public final class SourceSession: Sendable {
     self.configuration = configuration
     cacheBudget = CacheBudget(
       configuration.deltaCache, guestByteCount: guest.memory.blocks.byteCount, laneCount: configuration.laneCount)
+    pacer = Pacer(bytesPerSecond: configuration.bandwidthLimit)
+    controls = Controls(configuration.settings)
   }
 
   var verifies: Bool { configuration.verify ?? (guest.dirtyLog == nil) }
 
-  /// Changes what delta caches may take, while the migration runs.
-  public func setDeltaCache(_ size: CacheBudget.Size) { cacheBudget.set(size) }
+  // MARK: Steering
+
+  /// What holds now. Any thread.
+  public var settings: MigrationSettings { controls.settings }
+
+  /// Changes settings while the migration runs; any thread. They hold when this returns, for the guest within 50 ms.
+  /// - Throws: if one of them cannot be had; then nothing has changed.
+  public func change(_ body: (inout MigrationSettings) -> Void) throws(SettingError) {
+    var new = controls.settings
+    body(&new)
+    try check(new)
+    controls.change(body)
+    pacer.set(
+      bytesPerSecond: record.isPaused && new.switchoverBandwidth > 0 ? new.switchoverBandwidth : new.bandwidthLimit)
+    cacheBudget.set(new.deltaCache)
+    record.now.pipeline?.set(workerCount: new.workers)
+    events.post(.steer)
+  }
+
+  private func check(_ new: MigrationSettings) throws(SettingError) {
+    let lanes = configuration.laneCount
+    guard (1...lanes).contains(new.workers) else {
+      throw SettingError("workers: 1 to \(lanes) (this migration has \(lanes) lanes), not \(new.workers)")
+    }
+    guard new.throttle.map({ (0...99).contains($0) }) ?? true else { throw SettingError("throttle: 0 to 99 percent") }
+    guard new.codec.tags.allSatisfy({ offeredTags.contains($0) }) else {
+      throw SettingError(
+        "codec: \(new.codec) was not agreed on with the destination at the start (agreed: "
+          + offeredTags.compactMap { CodecRegistry.codec(tag: $0)?.identity.name }.joined(separator: ", ") + ")")
+    }
+  }
+
+  /// Tells the migration what to do; any thread. It is done within 50 ms.
+  /// - Throws: if it makes no sense now.
+  public func order(_ order: MigrationOrder) throws(SettingError) {
+    let phase = clock.phase
+    guard guest.dirtyLog != nil else { throw SettingError("\(order.rawValue): this guest does not run") }
+    let isTooLate = phase == .switchover || phase == .commit || phase.isFinal
+    guard !isTooLate else {
+      throw SettingError("\(order.rawValue): too late, the migration is in phase '\(phase.rawValue)'")
+    }
+    if order == .pause || order == .resume {
+      guard phase == .active else {
+        throw SettingError("\(order.rawValue): not yet, the migration is in phase '\(phase.rawValue)'")
+      }
+    }
+    if order == .resume, !record.isPaused { throw SettingError("resume: the guest runs") }
+    if order == .pause, record.isPaused { throw SettingError("pause: the guest is paused") }
+    controls.order(order)
+    events.post(.steer)
+  }
 
   /// Asks the migration to end. Before the commit it ends as cancelled within a second, and the source is as it was;
   /// after it, the request is too late and does nothing.
@@ -176,7 +230,7 @@ public final class SourceSession: Sendable {
     let hello = ControlMessage.Hello(
       session: identity, channelCount: configuration.channelCount, laneCount: configuration.laneCount,
       features: features,
-      codecs: configuration.codec.tags.map { $0.rawValue }, historyLog: historyLog, software: configuration.software,
+      codecs: offeredTags.map { $0.rawValue }, historyLog: historyLog, software: configuration.software,
       blocks: memory.blocks.blocks)
     try control.send(.hello(hello))
     switch try answer(from: control) {
@@ -189,6 +243,13 @@ public final class SourceSession: Sendable {
     case .cancel(let reason): throw .cancelled(byPeer: control.peer, reason: reason)
     default: throw MigrationFailure(.protocolViolation, "\(control.peer) answered 'hello' with something else")
     }
+  }
+
+  /// What frames may be encoded with: of a guest that runs, whatever this side knows, so that it may be changed later;
+  /// what needs a history only if one is kept anyway.
+  private var offeredTags: [CodecTag] {
+    guard guest.dirtyLog != nil else { return configuration.codec.tags }
+    return CodecRegistry.all.filter { historyLog > 0 || !($0 is any HistoryCodec.Type) }.map { $0.identity.tag }
   }
 
   private var features: SessionFeatures {
@@ -225,9 +286,10 @@ public final class SourceSession: Sendable {
   // MARK: Migration
 
   private func migrate(_ control: ControlChannel, _ vigil: Vigil) -> MigrationReport {
+    let steering = Steering(guest: guest, controls: controls, record: record, clock: clock, pacer: pacer)
     do throws(MigrationFailure) {
       let dialogue = SourceDialogue(
-        control: control, vigil: vigil, events: events, clock: clock,
+        control: control, vigil: vigil, events: events, clock: clock, steering: steering,
         explain: { [configuration] in
           MigrationFailure($0, with: "\(configuration.endpoint)", memory: MigrationFailure.init(input:))
         }, letRun: { _ = self.letGuestRun() })
@@ -238,11 +300,14 @@ public final class SourceSession: Sendable {
       clock.apply(.reserved)
       let pending = try pendingPages()
       let heat = SpanHeat(memory.blocks)
-      let pipeline = try makePipeline(pending, heat, dialogue)
+      let meter = guest.dirtyLog.map {
+        DirtyMeter($0, pending: pending, blocks: memory.blocks, now: HostClock.now())
+      }
+      let pipeline = try makePipeline(pending, heat, meter?.sample, dialogue)
+      steering.begin(pipeline, meter: meter)
       var preCopy = PreCopy(
         guest: guest, pending: pending, heat: heat, pipeline: pipeline, dialogue: dialogue, record: record,
-        downtimeLimit: configuration.downtimeLimit, roundTrip: roundTrip.load(ordering: .relaxed),
-        loggedSince: loggedSince)
+        steering: steering, roundTrip: roundTrip.load(ordering: .relaxed), loggedSince: loggedSince)
       try preCopy.run()
       clock.apply(.converged)
       let switchover = Switchover(
@@ -254,8 +319,11 @@ public final class SourceSession: Sendable {
       // for a peer that does not read.
       pipeline.stop(keepConnections: true)
       guest.dirtyLog?.stop()
+      steering.release()
       return report(.completed)
     } catch {
+      // At once: the guest may be slow because of us, and what follows can take a second.
+      steering.release()
       return end(error, control: control)
     }
   }
@@ -280,13 +348,14 @@ public final class SourceSession: Sendable {
   }
 
   private func makePipeline(
-    _ pending: [SpanMap], _ heat: SpanHeat, _ dialogue: SourceDialogue
+    _ pending: [SpanMap], _ heat: SpanHeat, _ sample: DirtySample?, _ dialogue: SourceDialogue
   ) throws(MigrationFailure) -> SendingPipeline {
     let data = Array(record.now.connections.dropFirst())
     var live: SendingPipeline.Live?
     if let log = guest.dirtyLog, let mapping = memory.mapping {
       live = .init(
-        memory: mapping, log: log, heat: heat, cacheBudget: cacheBudget, seed: SessionIdentity.random().low)
+        memory: mapping, log: log, heat: heat, sample: sample, cacheBudget: cacheBudget,
+        seed: SessionIdentity.random().low)
     }
     let placement = configuration.placement.plan(interface: data.first?.interfaceName) { request in
       request.laneCount = configuration.laneCount
@@ -301,7 +370,7 @@ public final class SourceSession: Sendable {
           laneCount: configuration.laneCount, codec: configuration.codec,
           historyByteCount: historyLog == 0 ? 0 : 1 << Int(historyLog),
           wantsDigests: verifies && live == nil, sendsUnsummed: live == nil, live: live,
-          pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit), cpuCount: placement.allowance.workerCount,
+          pacer: pacer, cpuCount: placement.allowance.workerCount,
           placement: placement, zeroCopy: configuration.zeroCopy),
         onEvent: { [events] in events.post(.sending($0)) })
     } catch { throw dialogue.explain(error) }

@@ -42,12 +42,17 @@ struct Switchover {
   /// Hands the guest over. Whatever this throws before the commit leaves the guest paused here: the session resumes it.
   func run(_ preCopy: inout PreCopy) throws(MigrationFailure) {
     guard guest.dirtyLog != nil else { return try handOverStill() }
-    let pausedAt = HostClock.now()
-    let deadline = limit.map { pausedAt + $0 }
-    do throws(GuestError) { try guest.pause() } catch {
-      throw MigrationFailure(.guestFailed, "the guest could not be paused: \(error)")
+    let started = HostClock.now()
+    let deadline = limit.map { started + $0 }
+    // By order it may stand still already.
+    let pausedAt = record.now.pausedAt ?? started
+    if !record.isPaused {
+      do throws(GuestError) { try guest.pause() } catch {
+        throw MigrationFailure(.guestFailed, "the guest could not be paused: \(error)")
+      }
+      record.notePaused(at: started)
     }
-    record.notePaused()
+    record.noteHandingOver()
     let stoppedAt = HostClock.now()
     let last = try preCopy.beginLast()
     let syncedAt = HostClock.now()

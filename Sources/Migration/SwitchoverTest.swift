@@ -21,15 +21,22 @@ struct SwitchoverTest {
   /// Iterations in a row that hold hot spans back. Then everything goes, so that the test is about all that is left
   /// and a span that is always dirty is not always left out.
   private static let holdBackMax = 3
+  /// Share of an iteration's time that its bytes take on the link if that is the limit.
+  private static let linkBound = 0.8
   /// Pages from which on an iteration says something about the time per page.
   private static let telling = 1024
 
-  /// Longest downtime that the operator accepts, in nanoseconds.
-  private let limit: UInt64
+  /// Longest downtime that is accepted now, in nanoseconds.
+  var limit: UInt64
+  /// Bytes per second that the link carries now, if that is known.
+  var linkRate: Double?
   /// Nanoseconds of an iteration without pages: a round trip and some work, until a small iteration says what it is.
   private var fixed: UInt64
   private let roundTrip: UInt64
   private var perPage = 0.0
+  /// Bytes on the wire of such a page, and the time that it took there when the link was what took the time.
+  private var wirePerPage = 0.0
+  private var isLinkBound = false
   private var last: UInt64?
   private var heldBack = 0
   /// What the downtime would be now, in nanoseconds; nil before the first sync.
@@ -46,12 +53,15 @@ struct SwitchoverTest {
   /// - Parameters:
   ///   - pages: that were pending and were dealt with, whether they travelled or not.
   ///   - nanoseconds: from its begin until the destination acknowledged all of it.
-  mutating func note(pages: Int, nanoseconds: UInt64) {
+  ///   - wireBytes: what travelled.
+  mutating func note(pages: Int, nanoseconds: UInt64, wireBytes: UInt64 = 0) {
     guard pages >= Self.telling else {
       fixed = max(roundTrip, min(fixed, nanoseconds))
       return
     }
     perPage = Double(nanoseconds - min(nanoseconds, fixed)) / Double(pages)
+    wirePerPage = Double(wireBytes) / Double(pages)
+    isLinkBound = linkRate.map { wirePerPage / $0 * 1e9 > perPage * Self.linkBound } ?? false
   }
 
   /// - Parameters:
@@ -74,5 +84,16 @@ struct SwitchoverTest {
     return .iterate(holdBack: holdBack)
   }
 
-  private func time(_ pages: Int) -> UInt64 { 2 * fixed + UInt64(Double(pages) * perPage) }
+  /// What the downtime takes without any page.
+  var least: UInt64 { time(0) }
+
+  private func time(_ pages: Int) -> UInt64 {
+    var each = perPage
+    if let linkRate, linkRate > 0, wirePerPage > 0 {
+      // The link may have become slower or faster since; if it was what took the time, that counts.
+      let now = wirePerPage / linkRate * 1e9
+      each = isLinkBound ? now : max(now, each)
+    }
+    return 2 * fixed + UInt64(Double(pages) * each)
+  }
 }

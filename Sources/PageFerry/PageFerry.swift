@@ -2,6 +2,7 @@
 
 // The public Swift API: what an embedder needs, and nothing else. The floors below can be used one by one, but only
 // what these modules declare public is kept stable.
+@_exported public import Convergence
 @_exported public import GuestMemory
 @_exported public import Lanes
 @_exported public import Migration

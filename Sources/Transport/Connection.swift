@@ -80,12 +80,19 @@ public final class Connection: Sendable {
   }
 
   /// Sends every part of `vector`, and empties it.
-  /// - Parameter zeroCopy: of this connection; sends lasting parts without a copy, where that is worth it.
+  /// - Parameters:
+  ///   - byteCount: instead of all, the next so many bytes; the vector is emptied when nothing remains.
+  ///   - zeroCopy: of this connection; sends lasting parts without a copy, where that is worth it.
   public func send(
-    _ vector: IOVector, zeroCopy: ZeroCopy? = nil, giveUp: () -> Bool = { true }
+    _ vector: IOVector, byteCount: Int = .max, zeroCopy: ZeroCopy? = nil, giveUp: () -> Bool = { true }
   ) throws(TransportError) {
-    while vector.remainingByteCount > 0 {
-      let taken = zeroCopy?.transmit(vector, waits: true) ?? vector.transmit(on: descriptor)
+    // A piece of a vector goes with the copy: who sends so little at a time has a slow link.
+    let end = vector.remainingByteCount - min(vector.remainingByteCount, byteCount)
+    let zeroCopy = end == 0 ? zeroCopy : nil
+    while vector.remainingByteCount > end {
+      let taken =
+        zeroCopy?.transmit(vector, waits: true)
+        ?? vector.transmit(on: descriptor, byteCountMax: vector.remainingByteCount - end)
       if taken < 0 {
         let failure = Errno(rawValue: CInt(-taken))
         if failure == .interrupted { continue }
@@ -95,7 +102,7 @@ public final class Connection: Sendable {
       sent.add(UInt64(taken), ordering: .relaxed)
       vector.consume(taken)
     }
-    vector.removeAll()
+    if vector.remainingByteCount == 0 { vector.removeAll() }
   }
 
   /// Sends as much of `vector` as there is room for now.

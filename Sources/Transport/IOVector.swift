@@ -61,10 +61,25 @@ import CHostSystem
     hasLasting = false
   }
 
-  /// One sendmsg(2) of what remains: bytes taken, or a negated errno.
-  func transmit(on descriptor: CInt, waits: Bool = true) -> Int {
-    // SAFETY: parts first..<count were appended by a caller that keeps their memory valid.
-    unsafe hs_send_vector(descriptor, parts + first, count - first, waits ? 0 : HS_SEND_AT_ONCE)
+  /// One sendmsg(2) of what remains, or of its first `byteCountMax` bytes: bytes taken, or a negated errno.
+  func transmit(on descriptor: CInt, waits: Bool = true, byteCountMax: Int = .max) -> Int {
+    let how = waits ? 0 : HS_SEND_AT_ONCE
+    guard byteCountMax < remainingByteCount else {
+      // SAFETY: parts first..<count were appended by a caller that keeps their memory valid.
+      return unsafe hs_send_vector(descriptor, parts + first, count - first, how)
+    }
+    var end = first
+    var byteCount = 0
+    while unsafe byteCount + parts[end].byte_count < byteCountMax {
+      unsafe byteCount += parts[end].byte_count
+      end += 1
+    }
+    // The last one goes in part.
+    let whole = unsafe parts[end].byte_count
+    unsafe parts[end].byte_count = byteCountMax - byteCount
+    defer { unsafe parts[end].byte_count = whole }
+    // SAFETY: as above.
+    return unsafe hs_send_vector(descriptor, parts + first, end + 1 - first, how)
   }
 
   /// Whether the next part may be sent without a copy.

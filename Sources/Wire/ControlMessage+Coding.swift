@@ -90,6 +90,7 @@ extension ControlMessage {
       body.put(ack.completedIteration)
       body.put(UInt16(ack.appliedFrameCounts.count))
       for count in ack.appliedFrameCounts { body.put(count) }
+      body.put(ack.receivedByteCount)
       return .ack
     case .final(let final):
       body.put(blob: final.guestState)
@@ -153,7 +154,8 @@ extension ControlMessage {
       let count = try reader.getCount(atMost: WireLimits.channelCountMax, "channels in an ack")
       var applied: [UInt64] = []
       for _ in 0..<count { applied.append(try reader.get()) }
-      return .ack(Ack(completedIteration: iteration, appliedFrameCounts: applied))
+      return .ack(
+        Ack(completedIteration: iteration, appliedFrameCounts: applied, receivedByteCount: try reader.get()))
     case .final:
       let state = try reader.getBlob(limit: WireLimits.guestStateByteCountMax)
       let count = try reader.getCount(atMost: BlockTable.blockCountMax, "digests")

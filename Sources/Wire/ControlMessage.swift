@@ -152,10 +152,13 @@ public enum ControlMessage: Equatable, Sendable {
     public var completedIteration: UInt32
     /// Frames applied per data channel, the first channel first.
     public var appliedFrameCounts: [UInt64]
+    /// Bytes that have arrived on all data channels.
+    public var receivedByteCount: UInt64
 
-    public init(completedIteration: UInt32, appliedFrameCounts: [UInt64]) {
+    public init(completedIteration: UInt32, appliedFrameCounts: [UInt64], receivedByteCount: UInt64) {
       self.completedIteration = completedIteration
       self.appliedFrameCounts = appliedFrameCounts
+      self.receivedByteCount = receivedByteCount
     }
   }
 

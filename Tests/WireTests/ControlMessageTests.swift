@@ -44,8 +44,8 @@ struct ControlMessageTests {
         Bytes.u32(2) + Bytes.u64(3) + Bytes.u64(4) + Bytes.u64(5)
       ),
       (
-        .ack(.init(completedIteration: 2, appliedFrameCounts: [3, 4])), 9,
-        Bytes.u32(2) + Bytes.u16(2) + Bytes.u64(3) + Bytes.u64(4)
+        .ack(.init(completedIteration: 2, appliedFrameCounts: [3, 4], receivedByteCount: 5)), 9,
+        Bytes.u32(2) + Bytes.u16(2) + Bytes.u64(3) + Bytes.u64(4) + Bytes.u64(5)
       ),
       (
         .final(.init(guestState: [9, 8], digests: [.init(low: 1, high: 2)])), 10,

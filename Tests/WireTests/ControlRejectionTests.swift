@@ -114,7 +114,7 @@ struct ControlRejectionTests {
     return [
       (1, HelloFields().body), (2, Bytes.u16(1) + token + reason), (3, Bytes.u16(1) + reason),
       (4, Bytes.u16(1) + token + Bytes.u16(1)), (5, []), (6, []), (7, Bytes.u32(1) + Bytes.u64(1)),
-      (8, Bytes.u32(1) + token + Bytes.u64(3)), (9, Bytes.u32(1) + Bytes.u16(2) + token),
+      (8, Bytes.u32(1) + token + Bytes.u64(3)), (9, Bytes.u32(1) + Bytes.u16(2) + token + Bytes.u64(9)),
       (10, Bytes.u32(3) + [1, 2, 3] + Bytes.u16(1) + token), (11, token), (12, []), (13, Bytes.u64(1)), (14, reason),
       (15, Bytes.u16(1) + reason), (16, []),
     ]

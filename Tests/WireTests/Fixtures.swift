@@ -113,7 +113,8 @@ struct MessageGenerator {
       .iterationBegin(.init(iteration: word(), pageCount: word())),
       .iterationEnd(
         .init(iteration: word(), zeroPageCount: word(), dataPageCount: word(), deltaPageCount: word())),
-      .ack(.init(completedIteration: word(), appliedFrameCounts: many(0...64) { $0.word() })),
+      .ack(
+        .init(completedIteration: word(), appliedFrameCounts: many(0...64) { $0.word() }, receivedByteCount: word())),
       .final(
         .init(
           guestState: many(0...3000) { $0.word() },

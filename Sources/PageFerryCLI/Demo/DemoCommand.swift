@@ -25,6 +25,7 @@ struct DemoCommand: ParsableCommand {
 
   @OptionGroup(title: "The guest") var guest: GuestOptions
   @OptionGroup(title: "The migration") var move: MoveOptions
+  @OptionGroup(title: "Convergence") var steering: SteeringOptions
 
   @Option(help: ArgumentHelp("Let the guest run on for this long before it is proved undamaged.", valueName: "seconds"))
   var settle = 2.0
@@ -59,7 +60,9 @@ struct DemoCommand: ParsableCommand {
         endpoint: listen, insecure: insecure, settle: settle, parent: parent, options: common
       ).run()
     }
-    try DemoSender(plan: try guest.plan(), guest: guest, move: move, settle: settle, receiver: to, options: common)
-      .run()
+    try DemoSender(
+      plan: try guest.plan(), guest: guest, move: move, steering: steering, settle: settle, receiver: to,
+      options: common
+    ).run()
   }
 }

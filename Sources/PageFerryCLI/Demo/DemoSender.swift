@@ -13,6 +13,7 @@ struct DemoSender {
   let plan: WorkloadPlan
   let guest: GuestOptions
   let move: MoveOptions
+  let steering: SteeringOptions
   let settle: Double
   /// A demo that listens elsewhere; nil: one that is started here.
   let receiver: Endpoint?
@@ -30,14 +31,14 @@ struct DemoSender {
     }
     let address: Endpoint
     if let receiver { address = receiver } else { address = try self.address(of: child) }
-    let session = SourceSession(
-      guest: running,
-      configuration: .init(
-        endpoint: address, socketOptions: options.socketOptions, channelCount: move.channels,
-        laneCount: move.laneCount(options.placement), codec: try CodecPolicy(parsing: move.codec),
-        bandwidthLimit: move.link?.bytesPerSecond ?? 0, deltaCache: move.deltaCache,
-        downtimeLimit: .milliseconds(move.downtimeLimit), switchoverLimit: .seconds(move.switchoverLimit),
-        verify: move.verify, placement: options.placementOptions, software: PageFerry.software))
+    var configuration = SourceSession.Configuration(
+      endpoint: address, socketOptions: options.socketOptions, channelCount: move.channels,
+      laneCount: move.laneCount(options.placement), codec: try CodecPolicy(parsing: move.codec),
+      bandwidthLimit: move.link?.bytesPerSecond ?? 0, deltaCache: move.deltaCache,
+      downtimeLimit: .milliseconds(move.downtimeLimit), switchoverLimit: .seconds(move.switchoverLimit),
+      verify: move.verify, placement: options.placementOptions, software: PageFerry.software)
+    steering.apply(to: &configuration.settings)
+    let session = SourceSession(guest: running, configuration: configuration)
     migration.withLock { $0 = session }
     let screen = DemoScreen(
       title: "\(ByteCount.format(guest.memory.bytes)) guest, \(plan)", downtimeLimit: Double(move.downtimeLimit),

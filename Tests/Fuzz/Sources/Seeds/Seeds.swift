@@ -80,7 +80,7 @@ func controlSeeds() -> [Seed] {
       "iteration-end",
       .iterationEnd(.init(iteration: 1, zeroPageCount: 600, dataPageCount: 400, deltaPageCount: 0))
     ),
-    ("ack", .ack(.init(completedIteration: 1, appliedFrameCounts: [10, 20]))),
+    ("ack", .ack(.init(completedIteration: 1, appliedFrameCounts: [10, 20], receivedByteCount: 30))),
     ("final", .final(.init(guestState: [1, 2, 3, 4], digests: [.init(low: 1, high: 2), .init(low: 3, high: 4)]))),
     ("commit", .commit),
     ("heartbeat", .heartbeat),
