@@ -12,6 +12,9 @@ public final class DirtySample: Sendable {
     public var spans: Range<Int>
   }
 
+  /// Fewer would say too little.
+  private static let stripeCountMin = 32
+
   public let stripes: [Stripe]
   /// Pages of guest memory per page of the sample.
   public let scale: Double
@@ -21,10 +24,10 @@ public final class DirtySample: Sendable {
 
   /// - Parameters:
   ///   - stripeCountMax: stripes in all, or one of each block if there are more blocks.
-  ///   - shareMax: at most one of so many.
+  ///   - shareMax: at most one of so many, but of a small guest more.
   public init(_ blocks: BlockTable, stripeCountMax: Int, shareMax: Int) {
     let total = blocks.blocks.reduce(0) { $0 + Self.stripeCount($1) }
-    let stride = max(shareMax, (total + stripeCountMax - 1) / stripeCountMax)
+    let stride = max(min(shareMax, total / Self.stripeCountMin), (total + stripeCountMax - 1) / stripeCountMax, 1)
     // In the middle of its stretch, so that a small block has one, too.
     let offsets = blocks.blocks.map { min(stride / 2, max(0, Self.stripeCount($0) / 2)) }
     var stripes: [Stripe] = []

@@ -20,6 +20,13 @@ public struct IterationReport: Sendable, Codable, Equatable {
   public var syncMilliseconds: Double = 0
   /// What the guest dirtied per second in the time before it.
   public var dirtyPagesPerSecond: Double = 0
+  /// Pages that the delta cache was asked for.
+  public var cacheHits: UInt64 = 0
+  public var cacheMisses: UInt64 = 0
+  /// Share of its time that the guest could not run when it ended, in percent.
+  public var throttlePercent = 0
+  /// What the downtime would have been at its begin, in ms; nil for the first.
+  public var expectedDowntime: Double?
 
   /// Pages that it dealt with.
   public var donePages: UInt64 { zeroPages + dataPages + deltaPages + unchangedPages }

@@ -58,6 +58,13 @@ public struct MigrationReport: Sendable, Codable {
     public var iterations: [IterationReport]
     public var deltaCache: MigrationStatistics.DeltaCacheUse?
     public var guestIs: Whereabouts
+    /// What the downtime was expected to be when the guest was paused, in ms.
+    public var expectedDowntime: Double?
+    /// What was last said about its end, with the figures.
+    public var verdict: String?
+    /// Share of its time that the guest could not run, in percent: over the whole migration, and the most.
+    public var meanThrottle = 0.0
+    public var highestThrottle = 0
   }
 
   /// Where a guest runs, as far as one side knows.

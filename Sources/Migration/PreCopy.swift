@@ -93,7 +93,7 @@ struct PreCopy {
   }
 
   /// Notes what the last iteration did, once the destination has it all.
-  func noteLast(_ begun: Begun) { _ = note(begun) }
+  func noteLast(_ begun: Begun) { steering.note(note(begun), isLast: true) }
 
   private static func sync(_ log: any DirtyLog, into pending: [SpanMap]) throws(MigrationFailure) {
     do throws(GuestMemoryError) { try log.sync(into: pending) } catch { throw MigrationFailure(input: error) }
@@ -122,7 +122,7 @@ struct PreCopy {
       if case .message(.ack(let ack)) = event { ack.completedIteration == number } else { false }
     }
     let report = note(begun)
-    steering.note(report)
+    steering.note(report, isLast: false)
     test.linkRate = steering.linkRate
     // Of the bulk stage, what travelled: pages that are dirtied are hardly ever zero.
     let pages = report.iteration == 1 ? report.donePages - report.zeroPages : report.donePages
@@ -136,6 +136,7 @@ struct PreCopy {
     var report = IterationReport(iteration: Int(number), pendingPages: pendingPages)
     report.syncMilliseconds = Double(sync) / 1e6
     report.dirtyPagesPerSecond = dirtied
+    report.expectedDowntime = test.expected.map { Double($0) / 1e6 }
     let begun = Begun(
       iteration: Iteration(number: number, kind: kind), startedAt: HostClock.now(), before: pipeline.statistics,
       wireBefore: pipeline.sentByteCount, report: report)
@@ -167,6 +168,9 @@ struct PreCopy {
     report.deltaPages = now.deltaPages - begun.before.deltaPages
     report.unchangedPages = now.unchangedPages - begun.before.unchangedPages
     report.deferredPages = now.deferredPages - begun.before.deferredPages
+    report.cacheHits = now.cacheHits - begun.before.cacheHits
+    report.cacheMisses = now.cacheMisses - begun.before.cacheMisses
+    report.throttlePercent = steering.throttlePercent
     report.wireBytes = pipeline.sentByteCount - begun.wireBefore
     report.seconds = Double(HostClock.now() - begun.startedAt) / 1e9
     record.end(report)

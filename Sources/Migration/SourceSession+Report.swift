@@ -75,7 +75,11 @@ extension SourceSession {
       live: guest.dirtyLog.map { log in
         .init(
           tracking: log.method, downtime: now.downtime, iterations: now.iterations,
-          deltaCache: .init(sent), guestIs: whereabouts(outcome, now))
+          deltaCache: .init(sent), guestIs: whereabouts(outcome, now),
+          expectedDowntime: now.downtime == nil ? nil : now.expectedDowntime.map { Double($0) / 1e6 },
+          verdict: outcome == .completed ? nil : now.verdictSentence,
+          meanThrottle: now.throttle.mean(at: HostClock.now(), over: UInt64(seconds.total * 1e9)),
+          highestThrottle: now.throttle.highest)
       }, placement: now.pipeline.map { .init($0.placement) },
       zeroCopy: guest.dirtyLog == nil ? now.pipeline?.zeroCopyUse : nil)
   }

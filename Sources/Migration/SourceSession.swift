@@ -3,6 +3,7 @@ import Convergence
 public import GuestMemory
 import HostSystem
 public import Lanes
+public import Logging
 public import PageCodecs
 import PageKernels
 import PageModel
@@ -39,6 +40,8 @@ public final class SourceSession: Sendable {
     public var zeroCopy: ZeroCopyOptions
     /// Program and version, for the peer's log.
     public var software: String
+    /// Told each iteration of a guest that runs, in one line, and what needs advice.
+    public var logger = Logger(label: "pageferry.source") { _ in SwiftLogNoOpLogHandler() }
 
     /// Of ``settings``: what it begins with.
     var codec: CodecPolicy { settings.codec }
@@ -286,7 +289,9 @@ public final class SourceSession: Sendable {
   // MARK: Migration
 
   private func migrate(_ control: ControlChannel, _ vigil: Vigil) -> MigrationReport {
-    let steering = Steering(guest: guest, controls: controls, record: record, clock: clock, pacer: pacer)
+    let steering = Steering(
+      guest: guest, controls: controls, record: record, clock: clock, pacer: pacer,
+      logger: configuration.logger)
     do throws(MigrationFailure) {
       let dialogue = SourceDialogue(
         control: control, vigil: vigil, events: events, clock: clock, steering: steering,

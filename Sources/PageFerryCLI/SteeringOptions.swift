@@ -53,6 +53,9 @@ struct SteeringOptions: ParsableArguments {
   @Flag(help: "Do not hand the guest over before 'pageferry ctl release'.")
   var hold = false
 
+  @Option(help: ArgumentHelp("Append a line for each iteration, and advice, to this file.", valueName: "file"))
+  var log: String?
+
   func validate() throws {
     for (name, value) in [
       ("--throttle-initial", throttleInitial), ("--throttle-increment", throttleIncrement),

@@ -124,6 +124,9 @@ public final class WorkloadGuest: Guest {
     threads?.throttle.store(min(99, max(0, percent)), ordering: .relaxed)
   }
 
+  /// What the guest is throttled by, in percent.
+  public var throttlePercent: Int { threads?.throttle.load(ordering: .relaxed) ?? 0 }
+
   public func saveState() throws(GuestError) -> [UInt8] {
     if let reason = failures.saveState { throw GuestError(reason) }
     return try phase.withLock { phase throws(GuestError) in

@@ -36,6 +36,8 @@ final class LiveMigration: Sendable {
     var deadPeerSeconds = 15
     var sourceFailures = WorkloadFailures()
     var destinationFailures = WorkloadFailures()
+    /// What else may be steered.
+    var steer: @Sendable (inout MigrationSettings) -> Void = { _ in }
   }
 
   private let setup: Setup
@@ -91,15 +93,15 @@ final class LiveMigration: Sendable {
   }
 
   func source(to endpoint: Endpoint? = nil) throws -> SourceSession {
-    SourceSession(
-      guest: guest,
-      configuration: .init(
-        endpoint: endpoint ?? listener.endpoint,
-        socketOptions: .init(deadPeerSeconds: setup.deadPeerSeconds), connectTimeout: .seconds(5),
-        channelCount: setup.channels, laneCount: setup.lanes, codec: try CodecPolicy(parsing: setup.codec),
-        historyByteCount: 16 << 20, bandwidthLimit: setup.bandwidth, deltaCache: setup.cache,
-        downtimeLimit: setup.downtimeLimit, switchoverLimit: setup.switchoverLimit, verify: setup.verify,
-        software: "test"))
+    var configuration = SourceSession.Configuration(
+      endpoint: endpoint ?? listener.endpoint,
+      socketOptions: .init(deadPeerSeconds: setup.deadPeerSeconds), connectTimeout: .seconds(5),
+      channelCount: setup.channels, laneCount: setup.lanes, codec: try CodecPolicy(parsing: setup.codec),
+      historyByteCount: 16 << 20, bandwidthLimit: setup.bandwidth, deltaCache: setup.cache,
+      downtimeLimit: setup.downtimeLimit, switchoverLimit: setup.switchoverLimit, verify: setup.verify,
+      software: "test")
+    setup.steer(&configuration.settings)
+    return SourceSession(guest: guest, configuration: configuration)
   }
 
   /// The destination's report, once it has ended by itself.

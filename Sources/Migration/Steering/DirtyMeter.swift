@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 import GuestMemory
 import HostSystem
 import Lanes
@@ -18,6 +19,8 @@ struct DirtyMeter {
   private static let shareMax = 8
   /// Seconds of memory of the rate, and of the working set.
   private static let rateMemory = 1.0
+  /// Pages from which on a count says something.
+  private static let tellingPages = 64
   private static let workingSetMemory: UInt64 = 8_000_000_000
 
   private let log: any DirtyLog
@@ -29,8 +32,11 @@ struct DirtyMeter {
   private var touched: [StripeMasks]
   private var touchedBefore: [StripeMasks]
   private var generationAt: UInt64
-  /// Pages per second that the guest writes for the first time in a short while; nil before it is known.
-  private(set) var pagesPerSecond: Double?
+  /// Pages of the sample that the guest writes to; nil before it is known.
+  private var setPages: Double?
+  /// Pages per second that the guest would write for the first time in a short while if it were not throttled; nil
+  /// before it is known. What it writes follows its throttle at once; this need not.
+  private(set) var unthrottledPagesPerSecond: Double?
 
   /// - Parameter now: when the log began, on the monotonic clock.
   init(_ log: any DirtyLog, pending: [SpanMap], blocks: BlockTable, now: UInt64) {
@@ -44,23 +50,31 @@ struct DirtyMeter {
   }
 
   /// Looks at the sample.
-  mutating func look(now: UInt64) throws(GuestMemoryError) {
+  /// - Parameter throttle: share of the time since the last look that the guest could not run.
+  mutating func look(now: UInt64, throttle: Double) throws(GuestMemoryError) {
+    let known = touchedPages
+    var (looked, seenBefore) = (0, 0)
     for (index, stripe) in sample.stripes.enumerated() {
       let masks = try log.rearm(block: stripe.block, spans: stripe.spans)
       for span in stripe.spans {
         let mask = masks[span - stripe.spans.lowerBound]
         guard mask != 0 else { continue }
         pending[stripe.block].insert(mask, span: span)
-        touched[index][span - stripe.spans.lowerBound] |= mask
+        let at = span - stripe.spans.lowerBound
+        looked += mask.nonzeroBitCount
+        seenBefore += (mask & (touched[index][at] | touchedBefore[index][at])).nonzeroBitCount
+        touched[index][at] |= mask
         sample.note(mask.nonzeroBitCount)
       }
     }
     let elapsed = Double(now - min(now, lastAt)) / 1e9
     guard elapsed > 0.01 else { return }
     let found = sample.foundPages
-    let rate = Double(found - lastFound) * sample.scale / elapsed
-    let weight = min(1, elapsed / Self.rateMemory)
-    pagesPerSecond = pagesPerSecond.map { $0 + (rate - $0) * max(weight, 0.2) } ?? rate
+    estimate(known: known, looked: looked, seenBefore: seenBefore)
+    let again = correction(looked: looked)
+    let rate = Double(found - lastFound) * again * sample.scale / elapsed / max(0.01, 1 - throttle)
+    let weight = 1 - exp(-elapsed / Self.rateMemory)
+    unthrottledPagesPerSecond = unthrottledPagesPerSecond.map { $0 + (rate - $0) * weight } ?? rate
     (lastAt, lastFound) = (now, found)
     if now - min(now, generationAt) > Self.workingSetMemory {
       touchedBefore = touched
@@ -69,17 +83,32 @@ struct DirtyMeter {
     }
   }
 
-  /// The throttle was changed: what was measured before is of another guest.
-  mutating func restart() { pagesPerSecond = nil }
+  /// The working set, from how many of the pages found now were known already: if those known are a third of it, so are
+  /// those of the pages found (capture and recapture; Lincoln and Petersen).
+  private mutating func estimate(known: Int, looked: Int, seenBefore: Int) {
+    guard seenBefore >= Self.tellingPages else { return }
+    let size = max(Double(known) * Double(looked) / Double(seenBefore), Double(touchedPages))
+    setPages = setPages.map { $0 + (size - $0) * 0.25 } ?? size
+  }
 
-  /// Pages that were written in the last seconds.
-  var workingSetPages: Double {
+  /// Writes per page found: some went to pages that were written a moment before.
+  private func correction(looked: Int) -> Double {
+    guard let setPages, looked >= Self.tellingPages else { return 1 }
+    let share = min(0.97, Double(looked) / max(setPages, Double(looked)))
+    return share < 0.01 ? 1 : -Glibc.log(1 - share) / share
+  }
+
+  /// Pages of guest memory that the guest writes to.
+  var workingSetPages: Double { (setPages ?? Double(touchedPages)) * sample.scale }
+
+  /// Pages of the sample that were written in the last seconds.
+  private var touchedPages: Int {
     var count = 0
     for index in touched.indices {
       for span in 0..<PageGeometry.spansPerStripe {
         count += (touched[index][span] | touchedBefore[index][span]).nonzeroBitCount
       }
     }
-    return Double(count) * sample.scale
+    return count
   }
 }

@@ -3,6 +3,7 @@ import Convergence
 import GuestMemory
 import HostSystem
 import Lanes
+import Logging
 import PageModel
 import Transport
 import Wire
@@ -45,8 +46,12 @@ final class Steering {
   /// Whether the guest is to be handed over whatever is left.
   private(set) var mustSwitchOver = false
   private var isPausedByOrder = false
+  private var narrator: Narrator
 
-  init(guest: any Guest, controls: Controls, record: SourceRecord, clock: PhaseClock, pacer: Pacer) {
+  init(
+    guest: any Guest, controls: Controls, record: SourceRecord, clock: PhaseClock, pacer: Pacer, logger: Logger
+  ) {
+    narrator = Narrator(logger)
     self.guest = guest
     self.controls = controls
     self.record = record
@@ -73,7 +78,14 @@ final class Steering {
   }
 
   /// An iteration is over.
-  func note(_ iteration: IterationReport) {
+  /// - Parameter isLast: the guest was paused.
+  func note(_ iteration: IterationReport, isLast: Bool) {
+    // A still image has one iteration, and a report that says all of it.
+    guard guest.dirtyLog != nil else { return }
+    narrator.tell(iteration, isLast: isLast)
+    guard !isLast else { return }
+    let cache = pipeline?.statistics.cacheByteCount ?? 0
+    narrator.tellCache(iteration, hotBytes: reading.workingSet, cacheBytes: cache)
     let sent = iteration.donePages - iteration.zeroPages
     // Pages that are sent again are hardly ever zero; the bulk stage says something about the others.
     guard sent >= 1024, iteration.seconds > 0 else { return }
@@ -105,6 +117,8 @@ final class Steering {
     settings.switchoverBandwidth > 0 ? Double(settings.switchoverBandwidth) : wire.rate
   }
 
+  var throttlePercent: Int { Int((throttle * 100).rounded()) }
+
   /// Whether the guest stays here although it could be handed over.
   var holds: Bool { settings.holds && !mustSwitchOver }
 
@@ -113,7 +127,8 @@ final class Steering {
     let pageBytes = Double(PageGeometry.pageByteCount)
     let found = meter.map { $0.sample.foundPages > 0 } ?? false
     return ConvergenceReading(
-      dirtyRate: found ? meter?.pagesPerSecond.map { $0 * pageBytes } : syncDirtyRate,
+      dirtyRate: found
+        ? meter?.unthrottledPagesPerSecond.map { $0 * pageBytes * (1 - throttle) } : syncDirtyRate,
       wireRate: wire.rate, hotRatio: hotRatio, transferRate: transferRate,
       workingSet: max(
         (meter?.workingSetPages ?? 0) * pageBytes, found ? 0 : Double(record.now.pendingPages) * pageBytes),
@@ -135,13 +150,17 @@ final class Steering {
       if now >= convergeLookAt { lookAtConvergence(now) }
     }
     let reading = reading
-    record.note(reading, Verdict(reading, policy: settings.throttle == nil ? settings.policy : []))
+    let verdict = Verdict(reading, policy: settings.throttle == nil ? settings.policy : [])
+    record.note(reading, verdict)
+    narrator.tell(verdict, reading, isAgain: isAgain)
     return now + Self.interval
   }
 
   private func lookAtGuest(_ now: UInt64) throws(MigrationFailure) {
     dirtyLookAt = now + UInt64(DirtyLimit.period * 1e9)
-    do throws(GuestMemoryError) { try meter?.look(now: now) } catch { throw MigrationFailure(input: error) }
+    do throws(GuestMemoryError) { try meter?.look(now: now, throttle: throttle) } catch {
+      throw MigrationFailure(input: error)
+    }
     guard settings.throttle == nil, settings.policy.contains(.dirtyLimit), isAgain else { return }
     if let next = dirtyLimit.look(reading, settings.dirtyLimit) { setThrottle(next) }
   }
@@ -156,13 +175,13 @@ final class Steering {
     else { return }
     let sent = Double(done - min(done, doneAtLook)) * Double(PageGeometry.pageByteCount)
     let next = autoConverge.look(
-      dirtied: dirty * seconds, sent: sent, throttle: Int((throttle * 100).rounded()), settings.autoConverge)
+      dirtied: dirty * seconds, sent: sent, throttle: throttlePercent, settings.autoConverge)
     setThrottle(Double(next) / 100)
   }
 
   private func setThrottle(_ share: Double) {
     let percent = Int((share * 100).rounded())
-    let before = Int((throttle * 100).rounded())
+    let before = throttlePercent
     throttle = share
     guard percent != before else { return }
     guest.throttle(percent: percent)
@@ -187,10 +206,10 @@ final class Steering {
     switch order {
     case .hold: controls.change { $0.holds = true }
     case .release: controls.change { $0.holds = false }
-    case .pause: try pauseGuest()
+    case .pause: try pauseGuest("by order")
     case .complete:
       mustSwitchOver = true
-      try pauseGuest()
+      try pauseGuest("to be handed over at once, by order")
     case .resume:
       guard isPausedByOrder, clock.phase == .active else { return }
       do throws(GuestError) { try guest.resume() } catch {
@@ -199,12 +218,14 @@ final class Steering {
       isPausedByOrder = false
       mustSwitchOver = false
       record.noteRunsAgain()
+      narrator.say("the guest runs on, by order")
     }
     if let changed = controls.settings(after: &generation) { apply(changed) }
   }
 
   /// The guest stands still from now on, and its memory goes on being sent.
-  private func pauseGuest() throws(MigrationFailure) {
+  /// - Parameter reason: why, for the log.
+  private func pauseGuest(_ reason: String) throws(MigrationFailure) {
     guard guest.dirtyLog != nil, clock.phase == .active, !record.isPaused else { return }
     let now = HostClock.now()
     do throws(GuestError) { try guest.pause() } catch {
@@ -212,6 +233,8 @@ final class Steering {
     }
     isPausedByOrder = true
     record.notePaused(at: now)
+    narrator.say(
+      "the guest is paused (\(reason)); \(record.remainingPages) pages are left to send")
   }
 
   private func keepDeadline() throws(MigrationFailure) {
@@ -220,7 +243,7 @@ final class Steering {
     switch settings.deadlineAction {
     case .pause:
       mustSwitchOver = true
-      try pauseGuest()
+      try pauseGuest("deadline of \(Decimal.fixed(deadline, digits: deadline < 10 ? 1 : 0)) s")
     case .cancel:
       throw MigrationFailure(
         .deadlinePassed,

@@ -3,6 +3,7 @@ import ArgumentParser
 import Glibc
 import GuestMemory
 import HostSystem
+import Logging
 import PageFerry
 import Synchronization
 import SystemPackage
@@ -38,6 +39,7 @@ struct DemoSender {
       downtimeLimit: .milliseconds(move.downtimeLimit), switchoverLimit: .seconds(move.switchoverLimit),
       verify: move.verify, placement: options.placementOptions, software: PageFerry.software)
     steering.apply(to: &configuration.settings)
+    configuration.logger = try logger()
     let session = SourceSession(guest: running, configuration: configuration)
     migration.withLock { $0 = session }
     let screen = DemoScreen(
@@ -58,6 +60,12 @@ struct DemoSender {
       print("\n" + DemoStory.tell(report, plan: plan, proof: proof))
     }
     if let proof, !proof.isSound { throw ExitCode(CInt(FailureCode.digestMismatch.rawValue)) }
+  }
+
+  /// Iterations as lines: in a file if one was named; else on standard error, unless a screen is shown there.
+  private func logger() throws -> Logger {
+    if let path = steering.log { return try FileLogHandler.logger(path: path) }
+    return ConsoleLogHandler.logger(quiet: options.quiet || options.json || Console.shared.isTerminal)
   }
 
   private func makeGuest() throws -> WorkloadGuest {
