@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -28,6 +29,11 @@ int hs_tcp_configure(int fd, int idle_s, int interval_s, int count) {
   if (result == 0)
     result = set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, count);
   return result;
+}
+
+int hs_socket_waiting_bytes(int fd) {
+  int bytes = 0;
+  return ioctl(fd, FIONREAD, &bytes) == 0 ? bytes : -errno;
 }
 
 int hs_tcp_set_unsent_limit(int fd, int bytes) { return set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes); }

@@ -45,13 +45,14 @@ import Synchronization
     sleepers.subtract(1, ordering: .relaxed)
   }
 
-  /// Wakes everyone who sleeps here. What they are to find must be published before.
-  public func wake() {
+  /// Wakes everyone who sleeps here, or some of them. What they are to find must be published before.
+  /// - Parameter count: sleepers that are enough, if each of them would do; who is about to sleep looks again anyway.
+  public func wake(atMost count: Int32 = .max) {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     guard sleepers.load(ordering: .sequentiallyConsistent) > 0 else { return }
     unsafe epoch.pointee.add(1, ordering: .sequentiallyConsistent)
     // SAFETY: as in park().
-    _ = unsafe hs_futex_wake(UnsafeRawPointer(epoch).assumingMemoryBound(to: UInt32.self), .max)
+    _ = unsafe hs_futex_wake(UnsafeRawPointer(epoch).assumingMemoryBound(to: UInt32.self), count)
   }
 
   /// Sleeps until `condition` holds; false if `nanoseconds` passed first (negative: no limit).

@@ -13,6 +13,8 @@ public struct ReceivingStatistics: Sendable, Equatable, Codable {
   public var dataPages: UInt64 = 0
   public var deltaPages: UInt64 = 0
   public var frames: UInt64 = 0
+  /// Of the frames, those that decoders have decoded.
+  public var handedFrames: UInt64 = 0
   public var codecNanoseconds: UInt64 = 0
   public var storeNanoseconds: UInt64 = 0
 
@@ -23,12 +25,14 @@ public struct ReceivingStatistics: Sendable, Equatable, Codable {
     dataPages += counters.dataPages.load(ordering: .relaxed)
     deltaPages += counters.deltaPages.load(ordering: .relaxed)
     frames += counters.appliedFrames.load(ordering: .relaxed)
+    handedFrames += counters.handedFrames.load(ordering: .relaxed)
     codecNanoseconds += counters.codecNanoseconds.load(ordering: .relaxed)
     storeNanoseconds += counters.storeNanoseconds.load(ordering: .relaxed)
   }
 }
 
-/// The destination's data plane: a thread per data channel that receives, checks and applies frames.
+/// The destination's data plane: a thread per data channel that receives, checks and applies frames, and decoders that
+/// decode where that takes longer than receiving.
 public final class ReceivingPipeline: Sendable {
   /// What happens to a pipeline, told on one of its threads.
   public enum Event: Sendable {
@@ -62,12 +66,21 @@ public final class ReceivingPipeline: Sendable {
     func owns(lane: Int, channel: Int) -> Bool { lane < laneCount && lane % channelCount == channel - 1 }
   }
 
-  /// Receive buffers of one channel.
-  public static let channelBufferByteCount = ChannelReceiver.bufferByteCount
+  /// Most decoders of one channel.
+  public static let decoderCountMax = DecodeQueue.decoderCountMax
+  /// Most decoders of one channel that are worth while: what is left for the channel's own thread keeps it as busy.
+  private static let decoderCountWorthwhile = 3
+
+  /// Decoders per channel where `workerCount` threads can work at the same time: what channels leave free, in equal shares.
+  public static func decoderCount(workerCount: Int, channelCount: Int) -> Int {
+    min(decoderCountWorthwhile, max(0, workerCount - channelCount) / max(1, channelCount))
+  }
 
   private let memory: any DestinationMemory
   private let connections: [Connection]
   private let session: Session
+  /// Threads per channel that decode.
+  public let decoderCount: Int
   /// Where its threads run.
   public let placement: Placement
   private let counters: [ChannelCounters]
@@ -80,14 +93,17 @@ public final class ReceivingPipeline: Sendable {
 
   /// - Parameters:
   ///   - connections: the data channels, attached, channel 1 first.
+  ///   - decoderCount: threads per channel that decode where its own thread falls behind, at most ``decoderCountMax``.
   ///   - placement: where threads run and their memory lies.
   public init(
-    memory: any DestinationMemory, connections: [Connection], session: Session, placement: Placement = .none,
+    memory: any DestinationMemory, connections: [Connection], session: Session, decoderCount: Int = 0,
+    placement: Placement = .none,
     onEvent: @escaping @Sendable (Event) -> Void
   ) {
     self.memory = memory
     self.connections = connections
     self.session = session
+    self.decoderCount = min(max(0, decoderCount), Self.decoderCountMax)
     self.placement = placement
     self.onEvent = onEvent
     counters = connections.map { _ in ChannelCounters() }
@@ -106,14 +122,15 @@ public final class ReceivingPipeline: Sendable {
     do throws(LaneError) {
       let receiver = try ChannelReceiver(
         number: index + 1, connection: connections[index], memory: memory, session: session, counters: counters[index],
-        node: placement.receiver(index).memoryNode)
-      try receiver.run(
-        isStopped: { stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) },
-        isClosed: { closed.load(ordering: .relaxed) }
-      ) { lane, iteration, digests in
-        if let digests { add(digests) }
-        onEvent(.laneDone(channel: index + 1, lane: lane, iteration: iteration))
-      }
+        decoderCount: decoderCount, node: placement.receiver(index).memoryNode,
+        calls: .init(
+          isStopped: { [self] in stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) },
+          isClosed: { [self] in closed.load(ordering: .relaxed) },
+          onMark: { [self] lane, iteration, digests in
+            if let digests { add(digests) }
+            onEvent(.laneDone(channel: index + 1, lane: lane, iteration: iteration))
+          }))
+      try receiver.run(firstDecoder: index * decoderCount + 1) { placement.decoder($0 - 1) }
     } catch {
       let first = !failed.exchange(true, ordering: .relaxed)
       if first, !stopped.load(ordering: .relaxed) { onEvent(.failed(error)) }
@@ -161,6 +178,11 @@ public final class ReceivingPipeline: Sendable {
 
   /// Frames applied per channel, channel 1 first.
   public var appliedFrameCounts: [UInt64] { counters.map { $0.appliedFrames.load(ordering: .relaxed) } }
+
+  /// Receive buffers of all channels, in bytes: fixed for the life of the pipeline.
+  public var bufferByteCount: Int {
+    connections.count * ChannelReceiver.bufferByteCount(decoders: decoderCount)
+  }
 
   /// Bytes that the data channels' sockets have given.
   public var receivedByteCount: UInt64 { connections.reduce(0) { $0 + $1.receivedByteCount } }

@@ -34,6 +34,8 @@ public final class DestinationSession: Sendable {
     public var silenceLimit: Duration
     /// Whether what arrives can be run: else a guest that runs is refused before anything is sent.
     public var runsGuests: Bool
+    /// Threads per data channel that decode where its own thread falls behind; nil: by what CPUs channels leave free.
+    public var decoderCount: Int?
     /// Threads that verify the digest.
     public var digestThreadCount: Int
     /// Where worker threads run.
@@ -44,8 +46,8 @@ public final class DestinationSession: Sendable {
     public init(
       waitLimit: Duration? = nil, expectedBlocks: BlockTable? = nil, memoryLimit: UInt64 = BlockTable.totalByteCountMax,
       historyLimit: UInt64 = 1 << 30, setupTimeout: Duration = .seconds(10), silenceLimit: Duration = .seconds(15),
-      runsGuests: Bool = false, digestThreadCount: Int = 2, placement: PlacementOptions = .init(),
-      software: String
+      runsGuests: Bool = false, decoderCount: Int? = nil, digestThreadCount: Int = 2,
+      placement: PlacementOptions = .init(), software: String
     ) {
       self.waitLimit = waitLimit
       self.expectedBlocks = expectedBlocks
@@ -54,6 +56,7 @@ public final class DestinationSession: Sendable {
       self.setupTimeout = setupTimeout
       self.silenceLimit = silenceLimit
       self.runsGuests = runsGuests
+      self.decoderCount = decoderCount
       self.digestThreadCount = max(1, digestThreadCount)
       self.placement = placement
       self.software = software
@@ -215,8 +218,13 @@ public final class DestinationSession: Sendable {
       let arriving: any IncomingGuest
       do throws(GuestMemoryError) { arriving = try makeGuest(blocks) } catch { throw MigrationFailure(output: error) }
       guest = arriving
+      let decoderCount =
+        configuration.decoderCount
+        ?? ReceivingPipeline.decoderCount(
+          workerCount: configuration.placement.allowance.workerCount, channelCount: channels.count)
       let placement = configuration.placement.plan(interface: channels.first?.interfaceName) { request in
         request.receiverCount = channels.count
+        request.decoderCount = decoderCount
         request.noteBlocks(blocks) { arriving.memory.homeNode(block: $0) }
       }
       let started = ReceivingPipeline(
@@ -224,7 +232,7 @@ public final class DestinationSession: Sendable {
         session: .init(
           codecs: hello.codecs.map { CodecTag(rawValue: $0) }, laneCount: hello.laneCount,
           channelCount: hello.channelCount, historyByteCount: hello.historyLog == 0 ? 0 : 1 << Int(hello.historyLog),
-          features: hello.features), placement: placement,
+          features: hello.features), decoderCount: decoderCount, placement: placement,
         onEvent: { [events] in events.post(.receiving($0)) })
       pipeline = started
       live.withLock { $0.pipeline = started }
@@ -368,9 +376,10 @@ extension DestinationSession {
       channels: channels, lanes: live.hello?.laneCount ?? 0,
       resources: .current(
         cpuNanoseconds: clock.cpuNanoseconds,
-        bufferBytes: channels * ReceivingPipeline.channelBufferByteCount,
+        bufferBytes: live.pipeline?.bufferByteCount ?? 0,
         historyBytes: live.hello?.historyByteCount ?? 0,
         memoryNanoseconds: applied.storeNanoseconds, blockedNanoseconds: 0),
-      placement: live.pipeline.map { .init($0.placement) })
+      placement: live.pipeline.map { .init($0.placement) },
+      decoders: live.pipeline.map { .init(perChannel: $0.decoderCount, frames: applied.handedFrames) })
   }
 }

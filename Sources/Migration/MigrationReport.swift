@@ -29,6 +29,8 @@ public struct MigrationReport: Sendable, Codable {
   public var placement: Placement?
   /// On the source, of memory that did not change: what came of sending it without the kernel's copy.
   public var zeroCopy: ZeroCopyUse?
+  /// On the destination: threads that decode for a channel which outruns its own.
+  public var decoders: Decoders?
 
   public enum Role: String, Sendable, Codable { case source, destination }
 
@@ -80,6 +82,12 @@ public struct MigrationReport: Sendable, Codable {
     /// Nil for that of the process.
     public var nice: Int?
     public var batch: Bool
+  }
+
+  public struct Decoders: Sendable, Codable {
+    public var perChannel: Int
+    /// Frames that they decoded; all others the channels' own threads did.
+    public var frames: UInt64
   }
 
   public struct Bytes: Sendable, Codable {

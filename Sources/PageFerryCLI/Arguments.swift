@@ -17,6 +17,27 @@ struct ByteAmount: ExpressibleByArgument {
   }
 }
 
+/// Threads that decode for each channel, or `auto`.
+struct DecoderChoice: ExpressibleByArgument {
+  /// Nil: by the CPUs that are free.
+  let count: Int?
+
+  static let automatic = DecoderChoice(count: nil)
+
+  private init(count: Int?) { self.count = count }
+
+  var defaultValueDescription: String { count.map { "\($0)" } ?? "auto" }
+
+  init?(argument: String) {
+    if argument == "auto" {
+      count = nil
+      return
+    }
+    guard let count = Int(argument), (0...ReceivingPipeline.decoderCountMax).contains(count) else { return nil }
+    self.count = count
+  }
+}
+
 /// Bytes per second, typed as bytes (`100MiB`) or as a link's bits (`1Gbit`, `500Mbit`).
 struct Bandwidth: ExpressibleByArgument {
   let bytesPerSecond: UInt64

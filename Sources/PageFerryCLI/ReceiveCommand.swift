@@ -51,6 +51,13 @@ struct ReceiveCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Most memory for what a sender's codec remembers.", valueName: "size"))
   var historyLimit = ByteAmount(bytes: 1 << 30)
 
+  @Option(
+    help: ArgumentHelp(
+      "Threads that decode for each channel which outruns its own: 0 to \(ReceivingPipeline.decoderCountMax), or auto: "
+        + "from the CPUs that channels leave free.",
+      valueName: "n"))
+  var decoders = DecoderChoice.automatic
+
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
@@ -77,7 +84,7 @@ struct ReceiveCommand: ParsableCommand {
       configuration: .init(
         waitLimit: wait.map { .seconds($0) }, expectedBlocks: memoryMap?.blocks,
         memoryLimit: memoryLimit?.bytes ?? BlockTable.totalByteCountMax,
-        historyLimit: historyLimit.bytes, silenceLimit: .seconds(common.deadPeer),
+        historyLimit: historyLimit.bytes, silenceLimit: .seconds(common.deadPeer), decoderCount: decoders.count,
         digestThreadCount: min(8, common.placement.workerCount), placement: common.placementOptions,
         software: PageFerry.software),
       logger: logger,

@@ -92,7 +92,9 @@ struct ReportTable {
 
   private var wire: String {
     let bytes = ByteCount.format(report.bytes.wire)
-    return "\(bytes) on \(Self.count(report.channels, "channel")), \(Self.count(report.lanes, "lane"))"
+    let decoders =
+      report.decoders.map { $0.perChannel > 0 ? ", \(Self.count($0.perChannel, "decoder")) each" : "" } ?? ""
+    return "\(bytes) on \(Self.count(report.channels, "channel")), \(Self.count(report.lanes, "lane"))\(decoders)"
   }
 
   /// What came of sending without a copy, if it was tried.

@@ -123,6 +123,9 @@ public final class Connection: Sendable {
     return true
   }
 
+  /// Bytes that have arrived and were not received yet; 0 if the kernel does not say.
+  public var waitingByteCount: Int { max(0, Int(hs_socket_waiting_bytes(descriptor))) }
+
   /// Fills `bytes`.
   /// - Throws: ``TransportError/closedByPeer`` if the stream ends first.
   public func receive(into bytes: inout MutableRawSpan) throws(TransportError) {

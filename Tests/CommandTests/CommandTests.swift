@@ -39,6 +39,12 @@ import Testing
     if code != 64 { #expect(ended.error.split(separator: "\n").count == 1, "\(ended.error)") }
   }
 
+  @Test("A number of decoders that there cannot be is refused", arguments: ["8", "-1", "many", ""])
+  func wrongDecoders(value: String) throws {
+    let ended = try Command.run(["receive", "--discard", "--decoders=\(value)"])
+    #expect(ended.code == 64 && ended.error.contains("--decoders"), "\(ended.error)")
+  }
+
   @Test("A receiver that nobody runs is looked for, then given up", .timeLimit(.minutes(1)))
   func receiverAbsent() throws {
     let folder = TemporaryDirectory()

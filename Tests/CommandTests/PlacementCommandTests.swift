@@ -59,7 +59,7 @@ private let twoCPUs: [Int]? = {
     let image = try folder.write(SamplePages.image(Array(repeating: .random, count: 1024), seed: 3), to: "a.raw")
     let options = ["--quiet", "--pin", "cpu", "--cpus", "\(cpus[0]),\(cpus[1])"]
     let receiver = try Command.start(
-      ["receive", "--discard", "--populate", "--listen", "127.0.0.1:0", "--pin", "cpu", "--batch"]
+      ["receive", "--discard", "--populate", "--listen", "127.0.0.1:0", "--pin", "cpu", "--batch", "--decoders", "1"]
         + ["--cpus", "\(cpus[0]),\(cpus[1])"])
     let port = try receiver.port()
     let sender = try Command.start(
@@ -72,6 +72,8 @@ private let twoCPUs: [Int]? = {
     let receivers = [
       "pf-recv-1": Task(cpus: "\(cpus[0])", niceness: 0, policy: 3),
       "pf-recv-2": Task(cpus: "\(cpus[1])", niceness: 0, policy: 3),
+      "pf-decode-1": Task(cpus: "\(cpus[0])", niceness: 0, policy: 3),
+      "pf-decode-2": Task(cpus: "\(cpus[1])", niceness: 0, policy: 3),
     ]
     #expect(self.await(receivers, of: receiver) == receivers)
     let main = try #require(tasks(of: sender.process.processIdentifier)["pageferry"])

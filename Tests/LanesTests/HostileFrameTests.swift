@@ -32,12 +32,18 @@ import Wire
   static let page = [UInt8](repeating: 7, count: 4096)
   static let good = SpanRecord.span(block: 0, index: 0, zero: 0, data: 1, delta: 0)
 
-  /// What a receiver of one 70-page block says to `bytes`.
+  /// What a receiver of one 70-page block says to `bytes`, whether or not threads decode for it.
   private func refusal(of bytes: [UInt8], features: SessionFeatures = []) throws -> LaneError {
+    let error = try refusal(of: bytes, features: features, decoders: 0)
+    #expect(try refusal(of: bytes, features: features, decoders: 2) == error)
+    return error
+  }
+
+  private func refusal(of bytes: [UInt8], features: SessionFeatures, decoders: Int) throws -> LaneError {
     let blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 70 * 4096)])
     let harness = try PipelineHarness(channelCount: 1)
     let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
-    let receiver = harness.receiver(memory, codecs: [.lz4, .zstdLong], features: features)
+    let receiver = harness.receiver(memory, codecs: [.lz4, .zstdLong], features: features, decoders: decoders)
     receiver.start()
     try harness.near[0].send(bytes)
     harness.near[0].finishSending()
@@ -107,12 +113,12 @@ import Wire
     #expect(error == .laneElsewhere(channel: 1, lane: Int(found)))
   }
 
-  @Test("After the last iteration no frame is taken")
-  func closed() throws {
+  @Test("After the last iteration no frame is taken", arguments: [0, 2])
+  func closed(decoders: Int) throws {
     let blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 70 * 4096)])
     let harness = try PipelineHarness(channelCount: 1)
     let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
-    let receiver = harness.receiver(memory, codecs: [])
+    let receiver = harness.receiver(memory, codecs: [], decoders: decoders)
     receiver.close()
     receiver.start()
     try harness.near[0].send(Self.frame(record: Self.good, data: Self.page))
@@ -121,8 +127,10 @@ import Wire
     #expect(memory.writtenByteCount == 0)
   }
 
-  @Test("Deltas that are damaged, too long, or not what their lengths say are refused before anything is written")
-  func deltas() throws {
+  @Test(
+    "Deltas that are damaged, too long, or not what their lengths say are refused before anything is written",
+    arguments: [0, 2])
+  func deltas(decoders: Int) throws {
     let blocks = try BlockTable([RAMBlock(name: "ram", guestPhysicalBase: 0, byteCount: 70 * 4096)])
     let parts: [[UInt8]] = [
       [0, 0], [3, 0, 0, 1], [2, 0, 0, 0], [4, 0, 0xff, 0x7f, 1, 9], [3, 0, 0, 1, 9, 9], [0xff, 0x0f, 0, 1, 9],
@@ -133,7 +141,7 @@ import Wire
       let memory = try AnonymousMemory(blocks: blocks, populateAhead: false)
       let receiver = ReceivingPipeline(
         memory: memory, connections: harness.far,
-        session: .init(codecs: [], laneCount: 1, channelCount: 1, features: .deltas),
+        session: .init(codecs: [], laneCount: 1, channelCount: 1, features: .deltas), decoderCount: decoders,
         onEvent: { [events = harness.events] in events.post(.receiving($0)) })
       receiver.start()
       try harness.near[0].send(Self.deltaFrame(part))

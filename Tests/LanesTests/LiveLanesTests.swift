@@ -85,7 +85,7 @@ final class LiveLanes {
 
   init(
     _ guest: ScriptedGuest, codec: String = "none", lanes: Int = 2, channels: Int = 2,
-    cache: CacheBudget.Size = .automatic
+    cache: CacheBudget.Size = .automatic, decoders: Int = 0
   ) throws {
     self.guest = guest
     laneCount = lanes
@@ -107,6 +107,7 @@ final class LiveLanes {
       memory: copy, connections: harness.far,
       session: .init(
         codecs: policy.tags, laneCount: lanes, channelCount: channels, historyByteCount: 1 << 20, features: .deltas),
+      decoderCount: decoders,
       onEvent: { [events = harness.events] in events.post(.receiving($0)) })
     sender.start()
     receiver.start()
@@ -194,7 +195,8 @@ struct LiveLanesTests {
     var random = SeededGenerator(seed: 7)
     let guest = try Self.guest(seed: 70)
     let lanes = try LiveLanes(
-      guest, codec: shape.codec, lanes: shape.lanes, channels: shape.channels, cache: cache)
+      guest, codec: shape.codec, lanes: shape.lanes, channels: shape.channels, cache: cache,
+      decoders: shape.lanes - 1)
     defer { lanes.stop() }
     try lanes.iterate(.bulk)
     #expect(lanes.differences() == 0)

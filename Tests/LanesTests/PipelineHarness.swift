@@ -92,14 +92,15 @@ struct PipelineHarness {
       onEvent: { [events] in events.post(.sending($0)) })
   }
 
-  func receiver(_ memory: any DestinationMemory, codecs: [CodecTag], laneCount: Int = 8, features: SessionFeatures = [])
-    -> ReceivingPipeline
-  {
+  func receiver(
+    _ memory: any DestinationMemory, codecs: [CodecTag], laneCount: Int = 8, features: SessionFeatures = [],
+    decoders: Int = 0
+  ) -> ReceivingPipeline {
     ReceivingPipeline(
       memory: memory, connections: far,
       session: .init(
         codecs: codecs, laneCount: laneCount, channelCount: far.count, historyByteCount: 1 << 20,
-        features: features),
+        features: features), decoderCount: decoders,
       onEvent: { [events] in events.post(.receiving($0)) })
   }
 

@@ -18,15 +18,15 @@ private let topologies: [String: HostTopology] = {
 /// A plan for a recorded host.
 func plan(
   _ host: String, _ policy: PlacementPolicy, allowed: String? = nil, lanes: Int = 0, channels: Int = 0,
-  receivers: Int = 0, populators: Int = 0, blocks: [PlacementRequest.Block] = [], network: Int? = nil
+  receivers: Int = 0, decoders: Int = 0, populators: Int = 0, blocks: [PlacementRequest.Block] = [], network: Int? = nil
 ) throws -> Placement {
   let topology = try #require(topologies[host])
   let cpus = try allowed.map { try CPUSet(parsing: $0) } ?? topology.onlineCPUs
   return Placement(
     planning: PlacementRequest(
       policy: policy, topology: topology, allowance: CPUAllowance(affinity: topology.onlineCPUs, cpus: cpus),
-      laneCount: lanes, channelCount: channels, receiverCount: receivers, populatorCount: populators, blocks: blocks,
-      networkNode: network))
+      laneCount: lanes, channelCount: channels, receiverCount: receivers, decoderCount: decoders,
+      populatorCount: populators, blocks: blocks, networkNode: network))
 }
 
 /// A block of so many GiB.
@@ -113,6 +113,14 @@ func block(_ gibibytes: UInt64, on node: Int?) -> PlacementRequest.Block {
     } lines: {
       ["receivers 1-2: node 1, CPUs 4-7,20-23, memory of node 1"]
     },
+    Example(name: "decoders on the node of their receiver, with CPUs of their own while there are any") {
+      try plan("two-nodes-smt", .cpu, receivers: 2, decoders: 1, blocks: [block(4, on: 0), block(4, on: 1)])
+    } lines: {
+      [
+        "receiver 1: node 0, CPU 0, memory of node 0", "receiver 2: node 1, CPU 4, memory of node 1",
+        "decoder 1: node 0, CPU 1, memory of node 0", "decoder 2: node 1, CPU 5, memory of node 1",
+      ]
+    },
     Example(name: "memory on a node without CPUs: lanes on the nearest, sparse numbers") {
       try plan("sparse-nodes", .cpu, allowed: "8-15", lanes: 2, channels: 1, blocks: [block(4, on: 252)], network: 8)
     } lines: {
@@ -162,7 +170,9 @@ func block(_ gibibytes: UInt64, on node: Int?) -> PlacementRequest.Block {
   func bindsNothing() throws {
     for host in RecordedHost.names {
       let free = try plan(host, .none, lanes: 3, channels: 2, receivers: 2, populators: 1, blocks: [block(1, on: 0)])
-      for thread in [free.lane(0), free.lane(2), free.sender(1), free.receiver(0), free.populator(0), free.helper] {
+      for thread in [
+        free.lane(0), free.lane(2), free.sender(1), free.receiver(0), free.decoder(0), free.populator(0), free.helper,
+      ] {
         #expect(thread.cpus == nil && thread.memoryNode == nil && thread.niceness == nil && !thread.isBatch, "\(host)")
       }
       #expect(free.homes == .none)
@@ -183,8 +193,11 @@ func block(_ gibibytes: UInt64, on node: Int?) -> PlacementRequest.Block {
 
   @Test("Workers are kept to the CPUs of --cpus, whatever the policy", arguments: PlacementPolicy.allCases)
   func restricted(policy: PlacementPolicy) throws {
-    let placement = try plan("two-nodes-smt", policy, allowed: "2,5", lanes: 3, channels: 2, receivers: 2)
-    let threads = (0..<3).map { placement.lane($0) } + [placement.sender(0), placement.receiver(1), placement.helper]
+    let placement = try plan("two-nodes-smt", policy, allowed: "2,5", lanes: 3, channels: 2, receivers: 2, decoders: 1)
+    let threads =
+      (0..<3).map { placement.lane($0) } + [
+        placement.sender(0), placement.receiver(1), placement.decoder(1), placement.helper,
+      ]
     for thread in threads {
       let cpus = try #require(thread.cpus)
       #expect(!cpus.isEmpty && cpus.subtracting([2, 5]).isEmpty)
@@ -197,14 +210,17 @@ func block(_ gibibytes: UInt64, on node: Int?) -> PlacementRequest.Block {
       for (lanes, channels) in [(1, 1), (2, 2), (7, 3), (64, 4)] {
         let make = {
           try plan(
-            host, policy, lanes: lanes, channels: channels, receivers: channels, populators: 2,
+            host, policy, lanes: lanes, channels: channels, receivers: channels, decoders: 2, populators: 2,
             blocks: [block(3, on: 0), block(1, on: nil), block(2, on: 1)], network: 1)
         }
         let placement = try make()
         #expect(try make().lines == placement.lines)
         #expect(placement.lanes.count == lanes && placement.senders.count == channels)
         #expect(placement.receivers.count == channels && placement.populators.count == 2)
-        for spot in placement.lanes + placement.senders + placement.receivers + placement.populators {
+        #expect(placement.decoders.count == 2 * channels)
+        for spot in placement.lanes + placement.senders + placement.receivers + placement.decoders
+          + placement.populators
+        {
           #expect(!spot.cpus.isEmpty)
           if placement.policy == .cpu { #expect(spot.cpus.count == 1) }
         }

@@ -190,6 +190,9 @@ int hs_socket_set_buffers(int fd, int send_bytes, int receive_bytes);
 // in which the receiver's window was what held it back. The kernel counts both in ticks of 1 to 10 ms.
 int hs_tcp_busy_time(int fd, uint64_t *busy_us, uint64_t *receiver_limited_us);
 
+// Bytes that the socket has received and nobody has read yet (FIONREAD).
+int hs_socket_waiting_bytes(int fd);
+
 // TCP_NOTSENT_LOWAT in bytes: a send waits while more than this is waiting to be sent.
 int hs_tcp_set_unsent_limit(int fd, int bytes);
 

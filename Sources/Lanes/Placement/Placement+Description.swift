@@ -4,9 +4,10 @@ import HostSystem
 extension Placement {
   /// A line for each kind of thread that is placed alike: `lanes 0-3: node 0, CPUs 0-7`. The same plan has the same lines.
   public var lines: [String] {
-    // Numbered as their threads are named: pf-lane-0, pf-send-1, pf-recv-1.
+    // Numbered as their threads are named: pf-lane-0, pf-send-1, pf-recv-1, pf-decode-1.
     Self.lines("lane", lanes, from: 0) + Self.lines("sender", senders, from: 1)
-      + Self.lines("receiver", receivers, from: 1) + Self.lines("populator", populators, from: 1)
+      + Self.lines("receiver", receivers, from: 1) + Self.lines("decoder", decoders, from: 1)
+      + Self.lines("populator", populators, from: 1)
   }
 
   private static func lines(_ kind: String, _ spots: [Spot], from first: Int) -> [String] {

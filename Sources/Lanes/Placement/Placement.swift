@@ -3,7 +3,7 @@ public import HostSystem
 
 /// Where each thread of a data plane runs and where its memory comes from: a plan, made before anything starts.
 ///
-/// A source has lanes and senders, a destination receivers and threads that populate memory. The plan is a function of
+/// A source has lanes and senders, a destination receivers, decoders and threads that populate memory. The plan is a function of
 /// its ``PlacementRequest`` alone, so that every layout can be tested on any host.
 public struct Placement: Sendable {
   /// A thread's place.
@@ -22,6 +22,8 @@ public struct Placement: Sendable {
   /// One for each data channel, channel 1 first.
   public private(set) var senders: [Spot]
   public let receivers: [Spot]
+  /// Those of channel 1 first.
+  public let decoders: [Spot]
   public let populators: [Spot]
   /// Which lanes take which blocks.
   public let homes: LaneHomes
@@ -35,13 +37,14 @@ public struct Placement: Sendable {
   public let allowance: CPUAllowance
 
   init(
-    policy: PlacementPolicy, lanes: [Spot], senders: [Spot], receivers: [Spot], populators: [Spot], homes: LaneHomes,
-    allowance: CPUAllowance
+    policy: PlacementPolicy, lanes: [Spot], senders: [Spot], receivers: [Spot], decoders: [Spot], populators: [Spot],
+    homes: LaneHomes, allowance: CPUAllowance
   ) {
     self.policy = policy
     self.lanes = lanes
     self.senders = senders
     self.receivers = receivers
+    self.decoders = decoders
     self.populators = populators
     self.homes = homes
     self.allowance = allowance
@@ -49,7 +52,7 @@ public struct Placement: Sendable {
 
   /// Nothing is bound, and the kernel is asked for nothing.
   public static let none = Placement(
-    policy: .none, lanes: [], senders: [], receivers: [], populators: [], homes: .none,
+    policy: .none, lanes: [], senders: [], receivers: [], decoders: [], populators: [], homes: .none,
     allowance: CPUAllowance(affinity: [], cpus: []))
 
   /// A lane's thread, lanes counted from 0.
@@ -58,6 +61,8 @@ public struct Placement: Sendable {
   public func sender(_ channel: Int) -> ThreadPlacement { thread(senders, channel) }
   /// A data channel's receiving thread, channels counted from 0.
   public func receiver(_ channel: Int) -> ThreadPlacement { thread(receivers, channel) }
+  /// A thread that decodes, counted from 0, those of channel 1 first.
+  public func decoder(_ number: Int) -> ThreadPlacement { thread(decoders, number) }
   /// A thread that faults memory in, counted from 0.
   public func populator(_ number: Int) -> ThreadPlacement { thread(populators, number) }
   /// Any other thread that works for the data plane.

@@ -8,8 +8,9 @@ extension Placement {
   ///   node is not known go to all lanes, and count for every node by its CPUs. A lane that finds no CPU left on its node
   ///   runs on the nearest node that has one, and still takes its blocks.
   /// - **Senders** run near the network device, or where that is not known, with the first lane of their channel.
-  /// - **Receivers** go to nodes like lanes; where nothing is known of the memory, near the network device.
-  /// - With `cpu`, lanes and senders, or receivers, take the CPUs of their node one by one, a CPU of each core first, and
+  /// - **Receivers** go to nodes like lanes; where nothing is known of the memory, near the network device. **Decoders**
+  ///   go to the node of their receiver.
+  /// - With `cpu`, lanes and senders, or receivers and decoders, take the CPUs of their node one by one, a CPU of each core first, and
   ///   begin again when all are taken; populators begin at the other end.
   public init(planning request: PlacementRequest) {
     let planner = PlacementPlanner(request)
@@ -20,6 +21,7 @@ extension Placement {
         policy: .none, lanes: Array(repeating: spot, count: request.laneCount),
         senders: Array(repeating: spot, count: request.channelCount),
         receivers: Array(repeating: spot, count: request.receiverCount),
+        decoders: Array(repeating: spot, count: request.receiverCount * request.decoderCount),
         populators: Array(repeating: spot, count: request.populatorCount), homes: .none, allowance: request.allowance)
       return
     }
@@ -33,10 +35,13 @@ extension Placement {
     }
     var destination = PlacementPlanner.Seating(planner, policy: policy)
     let receivers = planner.receiverNodes(request.receiverCount).map { destination.seat(near: $0) }
+    let decoders = receivers.flatMap { receiver in
+      (0..<request.decoderCount).map { _ in destination.seat(near: receiver.node ?? planner.nodes[0]) }
+    }
     let populators = planner.receiverNodes(request.populatorCount).map { destination.seatLast(at: $0) }
     self.init(
-      policy: policy, lanes: lanes, senders: senders, receivers: receivers, populators: populators,
-      homes: planner.nodes.count > 1 ? homes : .none, allowance: request.allowance)
+      policy: policy, lanes: lanes, senders: senders, receivers: receivers, decoders: decoders,
+      populators: populators, homes: planner.nodes.count > 1 ? homes : .none, allowance: request.allowance)
   }
 }
 

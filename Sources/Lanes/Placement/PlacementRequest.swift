@@ -10,8 +10,9 @@ public struct PlacementRequest: Sendable {
   /// Of a source: lanes and data channels.
   public var laneCount: Int
   public var channelCount: Int
-  /// Of a destination: data channels, and threads that fault its memory in.
+  /// Of a destination: data channels, threads that decode for each, and threads that fault its memory in.
   public var receiverCount: Int
+  public var decoderCount: Int
   public var populatorCount: Int
   /// The guest's RAM blocks, in their order.
   public var blocks: [Block]
@@ -31,7 +32,7 @@ public struct PlacementRequest: Sendable {
 
   public init(
     policy: PlacementPolicy, topology: HostTopology, allowance: CPUAllowance, laneCount: Int = 0,
-    channelCount: Int = 0, receiverCount: Int = 0, populatorCount: Int = 0, blocks: [Block] = [],
+    channelCount: Int = 0, receiverCount: Int = 0, decoderCount: Int = 0, populatorCount: Int = 0, blocks: [Block] = [],
     networkNode: Int? = nil
   ) {
     self.policy = policy
@@ -40,6 +41,7 @@ public struct PlacementRequest: Sendable {
     self.laneCount = laneCount
     self.channelCount = channelCount
     self.receiverCount = receiverCount
+    self.decoderCount = decoderCount
     self.populatorCount = populatorCount
     self.blocks = blocks
     self.networkNode = networkNode
