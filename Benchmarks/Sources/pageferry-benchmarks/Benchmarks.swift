@@ -3,7 +3,7 @@ import Glibc
 import PageKernels
 
 /// `list`, `count NAME`: the gated cases. `run`: all cases, in the cache. `memory`, `image`: what no cache holds. `scaling`:
-/// what is kept of guests of all sizes.
+/// what is kept of guests of all sizes. `receiving`: a destination's channel by itself.
 @main
 enum Benchmarks {
   /// `count` met a case that this processor, or valgrind, cannot run; `Benchmarks/check` knows the number.
@@ -20,7 +20,8 @@ enum Benchmarks {
   static func main() throws {
     let arguments = CommandLine.arguments.dropFirst()
     let rest = arguments.dropFirst()
-    let usages = [usage, MemoryComparison.usage, ImageComparison.usage, ScalingRun.usage].joined(separator: "\n")
+    let usages = [usage, MemoryComparison.usage, ImageComparison.usage, ScalingRun.usage, ReceivingRun.usage].joined(
+      separator: "\n")
     guard !arguments.contains("--help"), !arguments.contains("-h") else { return print(usages) }
     do {
       switch (arguments.first, rest.count) {
@@ -30,6 +31,7 @@ enum Benchmarks {
       case ("memory", _): try MemoryComparison(rest).run()
       case ("image", _): try ImageComparison(rest).run()
       case ("scaling", _): try ScalingRun(rest).run()
+      case ("receiving", _): try ReceivingRun(rest).run()
       default: fail(usages, exitUsage)
       }
     } catch let error as UsageError {
