@@ -10,16 +10,16 @@ import Wire
 /// Builds a lane's frames: collects the pages of spans, encodes them, and publishes to the ring.
 ///
 /// What goes into a frame is the business of a ``SpanReader``; with no codec the place where data pages are collected
-/// *is* the ring's slot, or they stay where they are and the frame refers to them. Belongs to the lane's thread; allocates nothing after `init`.
+/// *is* the ring's slot, or they stay where they are and the frame refers to them. Belongs to the lane's thread; allocates
+/// nothing after `init`.
 final class FrameAssembler {
   /// A frame is closed once it has more bytes than this, deltas included: the next span might not fit.
   private static let closeAboveByteCount =
     (FrameRing.payloadPageCount - PageGeometry.pagesPerSpan) * PageGeometry.pageByteCount
   /// The same for pages that a frame refers to: no slot limits them, and long writes are cheap.
   private static let closeAboveReferredPageCount = WireLimits.framePageCountMax - PageGeometry.pagesPerSpan
-  /// Frames in the ring that say that the link is behind; and more of them, that the lane would have waited.
+  /// Frames in the ring that say that the link is behind; with more, the lane would have waited for it.
   private static let behindFrameCount = 2
-  private static let backlogFrameCount = 2
   /// Slots that raw frames make use of.
   private static let rawSlotCount = 4
   /// Parts that one span can add: every other page of it.
@@ -197,7 +197,7 @@ final class FrameAssembler {
       // With frames before it in the ring, a lane that does not wait is only early: the link is what takes its time.
       encoder.finish(
         data: decoded, wire: FrameHeader.byteCount + header.bodyByteCount, sending: sent.busy,
-        waiting: ring.readyCount > Self.backlogFrameCount ? nil : sent.waiting + waited)
+        waiting: ring.readyCount > Self.behindFrameCount ? nil : sent.waiting + waited)
     } else {
       // What deltas take says nothing about codec and link: the chooser learns from frames without.
       encoder.resume()
