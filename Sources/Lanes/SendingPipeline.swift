@@ -87,15 +87,6 @@ public final class SendingPipeline: Sendable {
     case failed(LaneError)
   }
 
-  /// Memory for the slots of all rings together, whatever the number of lanes.
-  private static let ringByteCountMax = 48 << 20
-  /// Slots of one ring: enough to work while a write is under way; 16 moved no more than 4.
-  private static let slotCountMax = 4
-  /// Slots of one ring where a codec works on memory that does not change. Some of it becomes much smaller than the rest:
-  /// while that travels, lanes work ahead, and while they work on what hardly shrinks, the link has what to send. Of a guest
-  /// that runs, what waits here grows old.
-  private static let deepSlotCountMax = 64
-
   private let memory: any SourceMemory
   private let assignment: LaneAssignment
   private let pending: [SpanMap]
@@ -106,10 +97,7 @@ public final class SendingPipeline: Sendable {
   private let counters: [LaneCounters]
   private let frameSpots: [ParkingSpot]
   private let configuration: Configuration
-  /// Lanes put their frames on the channel themselves, while they are still in the core's cache, instead of handing
-  /// them to a sender's thread. Where there is no CPU for such a thread this takes a third off the source's CPU time;
-  /// where there is one, reading and sending at the same time moves more.
-  private let lanesSend: Bool
+  private let sending: FrameSending
   private let onEvent: @Sendable (Event) -> Void
 
   private let iterationSpot = ParkingSpot()
@@ -137,10 +125,10 @@ public final class SendingPipeline: Sendable {
     let assignment = LaneAssignment(
       blocks: memory.blocks, laneCount: laneCount, channelCount: connections.count,
       homes: configuration.placement.homes)
-    let isDeep = configuration.live == nil && configuration.codec != .none
-    let slotCount = min(
-      isDeep ? Self.deepSlotCountMax : Self.slotCountMax,
-      max(2, Self.ringByteCountMax / laneCount / FrameRing.slotByteCount))
+    let sending = FrameSending(
+      laneCount: laneCount, channelCount: connections.count, cpuCount: configuration.cpuCount,
+      encodes: configuration.codec != .none, runs: configuration.live != nil)
+    let slotCount = sending.slotCount(laneCount: laneCount)
     let spots = connections.map { _ in ParkingSpot() }
     var rings: [FrameRing] = []
     for lane in 0..<laneCount {
@@ -159,7 +147,7 @@ public final class SendingPipeline: Sendable {
         rings: rings.indices.filter { assignment.channel(ofLane: $0) == channel }.map { rings[$0] },
         frameSpot: spots[channel], pacer: configuration.pacer, zeroCopy: zeroCopy)
     }
-    lanesSend = laneCount == connections.count && configuration.cpuCount < 2 * laneCount && !isDeep
+    self.sending = sending
     self.memory = memory
     self.pending = pending
     self.connections = connections
@@ -183,7 +171,7 @@ public final class SendingPipeline: Sendable {
           attempt { () throws(LaneError) in try runLane(lane) }
         })
     }
-    for (index, sender) in senders.enumerated() where !lanesSend {
+    for (index, sender) in senders.enumerated() where sending.hasSenders {
       started.append(
         HostThread(name: "pf-send-\(index + 1)", placement: configuration.placement.sender(index)) { [self] in
           attempt { () throws(LaneError) in try sender.run(isStopped: { self.isStopped }) }
@@ -257,11 +245,12 @@ public final class SendingPipeline: Sendable {
 
   private func makeLane(_ number: Int, still: StillReader) throws(LaneError) -> Lane {
     let sender = senders[assignment.channel(ofLane: number)]
-    let isDeep = rings[number].slotCount > Self.slotCountMax
-    let sendReady = { () throws(LaneError) in
-      if self.lanesSend { return try sender.sendReady(isStopped: { self.isStopped }) }
-      try sender.sendAtOnce()
-    }
+    let sendReady: (() throws(LaneError) -> Void)? =
+      switch sending {
+      case .lanes: { () throws(LaneError) in try sender.sendReady(isStopped: { self.isStopped }) }
+      case .both: { () throws(LaneError) in try sender.sendAtOnce() }
+      case .senders: nil
+      }
     let assembler = try FrameAssembler(
       lane: number, blocks: memory.blocks,
       encoder: LaneEncoder(
@@ -273,7 +262,7 @@ public final class SendingPipeline: Sendable {
         others: { (self.sentByteCount, self.lanesAtWork.load(ordering: .relaxed)) }),
       ring: rings[number], counters: counters[number], sendsUnsummed: configuration.sendsUnsummed,
       isStopped: { self.isStopped },
-      sendReady: lanesSend || isDeep ? sendReady : nil)
+      sendReady: sendReady)
     var live: Lane.Live?
     if let guest = configuration.live {
       let reader = try LiveReader(
@@ -290,7 +279,9 @@ public final class SendingPipeline: Sendable {
   public var statistics: SendingStatistics { SendingStatistics(configuration.codec, counters) }
 
   /// Where its threads run.
-  public var placement: Placement { lanesSend ? configuration.placement.withoutSenders : configuration.placement }
+  public var placement: Placement {
+    sending.hasSenders ? configuration.placement : configuration.placement.withoutSenders
+  }
 
   /// Nanoseconds that the busiest channel has had data on the way, or was held back by the bandwidth limit; nil if the
   /// kernel does not say.

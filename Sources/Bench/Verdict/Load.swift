@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Lanes
 
 /// What a migration may have to wait for.
 public enum LimitingResource: String, Sendable, Codable, CaseIterable {
@@ -94,9 +95,11 @@ extension Load {
     let flow = max(run.flowSeconds, 1e-6)
     let rate = hosts.linkRate(channels: cell.channels)
     link = rate > 0 ? min(1, Double(run.wireBytes) / flow / rate) : 0
-    // Threads at the source: lanes, and one more per channel unless lanes send by themselves, as they do without a codec.
-    let lanesSend = cell.codec == "none" && run.lanes == cell.channels && 2 * run.lanes > hosts.sourceCPUs
-    let threads = run.lanes + (lanesSend ? 0 : cell.channels)
+    // Threads at the source: lanes, and one more per channel unless lanes send by themselves.
+    let sending = FrameSending(
+      laneCount: run.lanes, channelCount: cell.channels, cpuCount: hosts.sourceCPUs, encodes: cell.codec != "none",
+      runs: cell.runs)
+    let threads = run.lanes + (sending.hasSenders ? cell.channels : 0)
     let lanes = (run.readSeconds + run.encodeSeconds) / flow / Double(max(1, run.lanes))
     let sourceUse = run.sourceCPUSeconds / flow
     let destinationUse = run.destination.cpuSeconds / flow
