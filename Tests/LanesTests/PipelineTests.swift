@@ -11,14 +11,6 @@ import Transport
 import Wire
 
 @Suite struct PipelineTests {
-  /// Blocks whose sizes are no multiple of a span, and one of a single page.
-  static func contents(seed: UInt64) -> [[UInt8]] {
-    [
-      SamplePages.mixedImage(pageCount: 1, seed: seed), SamplePages.mixedImage(pageCount: 700, seed: seed + 1),
-      SamplePages.mixedImage(pageCount: 1024, seed: seed + 2),
-    ]
-  }
-
   @Test(
     "What lanes send is what channels store, for every codec and shape",
     arguments: [
@@ -27,22 +19,16 @@ import Wire
     ], [1, 64])
   func roundTrip(_ shape: (codec: String, lanes: Int, channels: Int), cpuCount: Int) throws {
     let (codec, lanes, channels) = shape
-    let source = try ArraySource(Self.contents(seed: 11))
+    let source = try ArraySource(SampleGuest.contents(seed: 11))
     let harness = try PipelineHarness(channelCount: channels)
     let choice = try CodecPolicy(parsing: codec)
     let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
     // Few CPUs: lanes send their frames themselves, where there is one per channel. Many: a sender each.
     let sender = try harness.sender(source, codec: choice, laneCount: lanes, cpuCount: cpuCount)
     let receiver = harness.receiver(memory, codecs: choice.tags)
-    sender.start()
-    receiver.start()
-    sender.begin(.init(number: 1, kind: .bulk))
-    try harness.awaitMarks(lanes)
+    try harness.move(sender, receiver, laneCount: lanes)
     #expect(sender.digests == source.digests)
-    for (index, block) in source.blocks.blocks.enumerated() {
-      let found = try memory.digest(block: index, spans: 0..<block.spanCount)
-      #expect(found == source.digests[index], "block \(index)")
-    }
+    try memory.expect(source.digests)
     let (sent, received) = (sender.statistics, receiver.statistics)
     #expect(sent.zeroPages + sent.dataPages == UInt64(source.blocks.pageCount))
     #expect(sent.zeroPages == received.zeroPages)
@@ -63,10 +49,7 @@ import Wire
     let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
     let sender = try harness.sender(source, codec: .none, laneCount: 2)
     let receiver = harness.receiver(memory, codecs: [.none])
-    sender.start()
-    receiver.start()
-    sender.begin(.init(number: 1, kind: .bulk))
-    try harness.awaitMarks(2)
+    try harness.move(sender, receiver, laneCount: 2)
     #expect(sender.statistics.zeroPages == 16384)
     #expect(Double(sender.sentByteCount) / 16384 <= 1.1)
     #expect(memory.writtenByteCount == 0, "zero pages of fresh memory are not touched")
@@ -81,10 +64,7 @@ import Wire
     let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
     let sender = try harness.sender(source, codec: try CodecPolicy(parsing: "lz4"), laneCount: 1)
     let receiver = harness.receiver(memory, codecs: [.lz4])
-    sender.start()
-    receiver.start()
-    sender.begin(.init(number: 1, kind: .bulk))
-    try harness.awaitMarks(1)
+    try harness.move(sender, receiver, laneCount: 1)
     #expect(sender.statistics.codecs[0].bypassedPages == 512)
     #expect(sender.sentByteCount < 512 * 4096 + 10_000)
     sender.stop()

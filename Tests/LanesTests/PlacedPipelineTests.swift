@@ -15,7 +15,7 @@ import Transport
   @Test(
     "With homes for lanes and blocks, what is sent is what arrives; a node that is not here is a warning, not an end")
   func homes() throws {
-    let source = try ArraySource(PipelineTests.contents(seed: 31))
+    let source = try ArraySource(SampleGuest.contents(seed: 31))
     let harness = try PipelineHarness(channelCount: 2)
     let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
     // The plan of a host with CPUs that this one does not have, or not all of them.
@@ -35,10 +35,7 @@ import Transport
       memory: memory, connections: harness.far,
       session: .init(codecs: [.none], laneCount: 5, channelCount: 2), placement: placement,
       onEvent: { [events = harness.events] in events.post(.receiving($0)) })
-    sender.start()
-    receiver.start()
-    sender.begin(.init(number: 1, kind: .bulk))
-    try harness.awaitMarks(5)
+    try harness.move(sender, receiver, laneCount: 5)
     for (index, block) in source.blocks.blocks.enumerated() {
       let found = try memory.digest(block: index, spans: 0..<block.spanCount)
       #expect(found == source.digests[index] && sender.digests[index] == found, "block \(index)")
@@ -92,10 +89,7 @@ import Transport
       memory: arrived, connections: harness.far,
       session: .init(codecs: [.none], laneCount: laneCount, channelCount: 2), placement: placement,
       onEvent: { [events = harness.events] in events.post(.receiving($0)) })
-    sender.start()
-    receiver.start()
-    sender.begin(.init(number: 1, kind: .bulk))
-    try harness.awaitMarks(laneCount)
+    try harness.move(sender, receiver, laneCount: laneCount)
     sender.stop()
     receiver.stop()
     #expect(said.withLock { $0 } == [], "everything could be applied")

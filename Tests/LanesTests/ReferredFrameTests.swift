@@ -12,74 +12,26 @@ import Wire
 
 /// Frames that refer to guest memory instead of holding a copy of it, and are received where they belong.
 @Suite struct ReferredFrameTests {
-  /// A destination like ``AnonymousMemory`` that does not say that it is mapped.
-  final class Unmapped: DestinationMemory {
-    let memory: AnonymousMemory
-    var blocks: BlockTable { memory.blocks }
-    var writtenByteCount: UInt64 { memory.writtenByteCount }
-
-    init(_ memory: AnonymousMemory) { self.memory = memory }
-
-    func store(_ data: RawSpan, block: Int, span: Int, pages: PageMask) throws(GuestMemoryError) {
-      try memory.store(data, block: block, span: span, pages: pages)
-    }
-    func clear(block: Int, span: Int, pages: PageMask) throws(GuestMemoryError) {
-      try memory.clear(block: block, span: span, pages: pages)
-    }
-    func apply(
-      _ deltas: RawSpan, places: ArraySlice<Range<Int>>, block: Int, span: Int, pages: PageMask
-    ) throws(GuestMemoryError) {
-      try memory.apply(deltas, places: places, block: block, span: span, pages: pages)
-    }
-    func digest(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> BlockDigest {
-      try memory.digest(block: block, spans: spans)
-    }
-    func prepareToComplete() throws(GuestMemoryError) {}
-    func complete() throws(GuestMemoryError) {}
-    func discard() {}
-  }
-
-  /// The contents where a VMM would have them.
-  static func mapped(_ source: ArraySource, _ contents: [[UInt8]]) throws -> ProcessMemorySource {
-    let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
-    for (block, bytes) in contents.enumerated() {
-      unsafe bytes.withUnsafeBytes {
-        unsafe UnsafeMutableRawBufferPointer(start: memory.base(block: block), count: $0.count).copyMemory(from: $0)
-      }
-    }
-    return unsafe ProcessMemorySource(
-      blocks: source.blocks, bases: contents.indices.map { unsafe UnsafeRawPointer(memory.base(block: $0)) },
-      owner: memory)
-  }
-
-  /// Every other page zero: the most parts that a span can have.
-  static let comb = SamplePages.image((0..<4096).map { $0 % 2 == 0 ? .random : .zero }, seed: 31)
-
   @Test(
     "What lanes refer to is what arrives, for every shape, and its digests come with it",
     arguments: [("none", 1, 1), ("none", 2, 2), ("none", 5, 2), ("auto", 2, 2), ("lz4", 2, 1)], [1, 64])
   func roundTrip(_ shape: (codec: String, lanes: Int, channels: Int), cpuCount: Int) throws {
     for isMapped in [true, false] {
-      let contents = PipelineTests.contents(seed: 41) + [Self.comb]
+      let contents = SampleGuest.contents(seed: 41) + [SampleGuest.comb]
       let source = try ArraySource(contents)
       let harness = try PipelineHarness(channelCount: shape.channels)
       let codec = try CodecPolicy(parsing: shape.codec)
       let memory = try AnonymousMemory(blocks: source.blocks, populateAhead: false)
       let sender = try harness.sender(
-        try Self.mapped(source, contents), codec: codec, laneCount: shape.lanes, cpuCount: cpuCount, sendsUnsummed: true
+        try SampleGuest.mapped(source, contents), codec: codec, laneCount: shape.lanes, cpuCount: cpuCount,
+        sendsUnsummed: true
       )
       let receiver = harness.receiver(
-        isMapped ? memory : Unmapped(memory), codecs: codec.tags, features: [.unsummedData, .digests])
-      sender.start()
-      receiver.start()
-      sender.begin(.init(number: 1, kind: .bulk))
-      try harness.awaitMarks(shape.lanes)
+        isMapped ? memory : UnmappedMemory(memory), codecs: codec.tags, features: [.unsummedData, .digests])
+      try harness.move(sender, receiver, laneCount: shape.lanes)
       #expect(sender.digests == source.digests)
       #expect(receiver.digests == (isMapped ? source.digests : nil))
-      for (index, block) in source.blocks.blocks.enumerated() {
-        let found = try memory.digest(block: index, spans: 0..<block.spanCount)
-        #expect(found == source.digests[index], "block \(index)")
-      }
+      try memory.expect(source.digests)
       let (sent, received) = (sender.statistics, receiver.statistics)
       #expect(sent.zeroPages + sent.dataPages == UInt64(source.blocks.pageCount))
       #expect(sent.dataPages == received.dataPages)
