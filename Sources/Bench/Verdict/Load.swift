@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Lanes
+import PageCodecs
 
 /// What a migration may have to wait for.
 public enum LimitingResource: String, Sendable, Codable, CaseIterable {
@@ -104,7 +105,12 @@ extension Load {
     let sourceUse = run.sourceCPUSeconds / flow
     let destinationUse = run.destination.cpuSeconds / flow
     var source = max(lanes, sourceUse / Double(min(threads, hosts.sourceCPUs)))
-    var destination = destinationUse / Double(min(cell.channels, hosts.destinationCPUs))
+    // Threads at the destination: one per channel, and decoders where there is something that they could decode.
+    let isHelped = cell.codec != "none" && (try? CodecChoice(parsing: cell.codec))?.hasHistory != true
+    let decoders =
+      isHelped
+      ? ReceivingPipeline.decoderCount(workerCount: hosts.destinationCPUs, channelCount: cell.channels) : 0
+    var destination = destinationUse / Double(min(cell.channels * (1 + decoders), hosts.destinationCPUs))
     if hosts.areSame {
       // CPUs are shared: when they are used up, whoever takes more is the limit.
       let both = (sourceUse + destinationUse) / Double(hosts.sourceCPUs)
