@@ -11,7 +11,8 @@ import Workload
 /// A guest that writes whole pages faster than its link carries them, with no codec or delta that would help.
 @Suite("A running migration is steered", .serialized, .enabled(if: tracking.isPossible, tracking.comment))
 struct SteeringTests {
-  /// 24 MiB of which 16 are written at 200 MB/s, on a link of 60 MB/s.
+  /// 24 MiB of which 16 are written at 200 MB/s, on a link of 20 MB/s: so slow that a guest that gets little of a busy
+  /// machine still writes more.
   private static func busy() -> LiveMigration.Setup {
     var setup = LiveMigration.Setup()
     setup.plan = WorkloadPlan(
@@ -19,8 +20,8 @@ struct SteeringTests {
       mix: ContentMix(zero: 0, text: 0, random: 100), compressibility: 0)
     setup.codec = "none"
     setup.cache = .off
-    setup.bandwidth = 60_000_000
-    setup.downtimeLimit = .milliseconds(40)
+    setup.bandwidth = 20_000_000
+    setup.downtimeLimit = .milliseconds(100)
     setup.verify = false
     return setup
   }
@@ -76,13 +77,14 @@ struct SteeringTests {
     try running.waitForIteration(3)
     let told = try #require(running.session.statistics.convergence)
     let (dirty, transfer) = (try #require(told.dirtyRate), try #require(told.transferRate))
-    #expect(dirty > 1.5 * transfer && dirty < 260e6, "\(told.advice)")
-    #expect((45e6...70e6).contains(transfer), "\(told.advice)")
-    #expect((50.0...80.0).contains(told.neededThrottle ?? 0), "\(told.advice)")
+    #expect(dirty > 1.2 * transfer && dirty < 260e6, "\(told.advice)")
+    #expect((14e6...24e6).contains(transfer), "\(told.advice)")
+    let needed = (1 - transfer / dirty) * 100
+    #expect((needed - 15...needed + 1).contains(told.neededThrottle ?? 0), "\(told.advice)")
     try running.session.order(.complete)
     let report = try running.end()
     #expect(report.outcome == .completed, "\(report.failure?.reason ?? "")")
-    #expect(report.live?.downtime.map { $0.milliseconds > 40 } == true)
+    #expect(report.live?.downtime.map { $0.milliseconds > 100 } == true)
     try running.migration.expectRunsAtDestination()
   }
 
@@ -91,14 +93,17 @@ struct SteeringTests {
     arguments: ["dirty-limit", "auto-converge"])
   func policies(policy: String) throws {
     var setup = Self.busy()
-    setup.steer = { $0.policy = ConvergencePolicy(policy) ?? [] }
+    setup.steer = { settings in
+      settings.policy = ConvergencePolicy(policy) ?? []
+      settings.autoConverge.initial = 80
+    }
     let running = try Running(setup)
     let report = try running.end()
     try #require(report.outcome == .completed, "\(report.failure?.reason ?? "")")
     let live = try #require(report.live)
     #expect(live.highestThrottle > 0 && live.meanThrottle > 0 && live.meanThrottle < 99)
     // The limit, and what a busy machine adds to it.
-    #expect(try #require(live.downtime).milliseconds < 400)
+    #expect(try #require(live.downtime).milliseconds < 1000)
     #expect(running.migration.guest.throttlePercent == 0)
     try running.migration.expectRunsAtDestination()
   }
@@ -109,7 +114,7 @@ struct SteeringTests {
     setup.steer = { $0.deadline = 1 }
     let report = try Running(setup).end()
     #expect(report.outcome == .completed, "\(report.failure?.reason ?? "")")
-    #expect((0.9...4).contains(report.seconds.total), "\(report.seconds.total)")
+    #expect((0.9...8).contains(report.seconds.total), "\(report.seconds.total)")
   }
 
   @Test("At the deadline it is given up, and the guest runs on unthrottled")
