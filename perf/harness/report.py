@@ -2,7 +2,7 @@
 """A run as tables, and as a file of every single sample."""
 import json, os, statistics
 
-from .stats import GIB
+from .stats import GIB, first_touch
 
 COLUMNS = (
     ("engine", "<26"), ("n", "<6"), ("total s (min – max)", "<24"), ("x best QEMU", ">11"), ("of iperf3", ">9"),
@@ -39,6 +39,10 @@ def table(result):
     yield machine_line(result["machine"])
     if reads := result["yardsticks"].get("readBandwidth"):
         yield f"memory read by all CPUs: {statistics.median(reads) / 1e9:.1f} GB/s ({min(reads) / 1e9:.1f} – {max(reads) / 1e9:.1f})"
+    if ratio := first_touch(result["yardsticks"]):
+        huge, small = (statistics.median(times) for times in zip(*result["yardsticks"]["firstTouch"]))
+        yield (f"first touch of {min(size, GIB) / GIB:g} GiB, one thread: {huge:.3f} s in huge pages, {small:.3f} s in small; "
+               f"{ratio['median']:.2f} ({ratio['minimum']:.2f} – {ratio['maximum']:.2f})")
     seen = None
     for entry in result["summary"]:
         at = (entry["link"], entry.get("guest", ""))

@@ -10,7 +10,7 @@ KEYS = {"title", "kind", "links", "rounds", "content", "guest", "pageferry", "qe
 ENGINE_KEYS = {"name", "codec", "channels", "workers", "cache", "send", "receive", "rounds"}
 GUEST_KEYS = {"memory", "pattern", "rate", "working-set", "threads", "mix", "downtime-limit", "limit"}
 EXPECT_KEYS = {"figure", "engine", "against", "at_most", "at_least"}
-FIGURES = ("seconds", "cpu", "wire", "iperf3", "read-bandwidth", "downtime")
+FIGURES = ("seconds", "cpu", "wire", "iperf3", "read-bandwidth", "downtime", "first-touch")
 
 
 class Engine:
@@ -56,9 +56,10 @@ class Scenario:
         self.qemu = [(name, rounds_of(name, qemu.get("rounds", {}), self.rounds))
                      for name in qemu.get("configurations", [])]
         yardsticks = table.get("yardsticks", {})
-        known(yardsticks, {"iperf3", "read-bandwidth"}, "[yardsticks]")
+        known(yardsticks, {"iperf3", "read-bandwidth", "first-touch"}, "[yardsticks]")
         self.iperf_streams = yardsticks.get("iperf3", [])
         self.read_bandwidth = yardsticks.get("read-bandwidth", False)
+        self.first_touch = yardsticks.get("first-touch", False)
         self.expectations = table.get("expect", [])
         for entry in self.expectations:
             known(entry, EXPECT_KEYS, "[[expect]]")

@@ -66,7 +66,8 @@ class Session:
                 "memoryBytes": image.byte_count if image else scenario.guests[0]["byte_count"],
                 "rounds": max(of for _, of in chosen), "isResident": bool(image) and pageferry.offers(
                     pageferry.command(), "send", "--resident")},
-            "links": {}, "yardsticks": {"iperf3": {}, "readBandwidth": []}, "summary": [], "expectations": [], "rows": [],
+            "links": {}, "yardsticks": {"iperf3": {}, "readBandwidth": [], "firstTouch": []},
+            "summary": [], "expectations": [], "rows": [],
         }
         size = result["scenario"]["memoryBytes"]
         for name in self.options.links or scenario.links:
@@ -114,6 +115,10 @@ class Session:
                 size = min(result["scenario"]["memoryBytes"], 4 << 30)
                 machine.prewarm(size)
                 result["yardsticks"]["readBandwidth"].append(yardstick.memory_read(size))
+            if scenario.first_touch:
+                size = min(result["scenario"]["memoryBytes"], 1 << 30)
+                machine.prewarm(size)
+                result["yardsticks"]["firstTouch"].append(yardstick.first_touch(size))
 
     def once(self, engine, image, guest, watch=None):
         """One sample. What goes wrong is one, too: nothing is left out silently."""

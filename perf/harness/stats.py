@@ -68,6 +68,12 @@ def share(rows, yardsticks, link, byte_count):
     return result
 
 
+def first_touch(yardsticks):
+    """Time of touching fresh huge pages by that of small ones, where both were touched in turns; None if they were not."""
+    pairs = yardsticks.get("firstTouch", [])
+    return spread([huge / small for huge, small in pairs]) if pairs else None
+
+
 def summarize(rows, yardsticks, byte_count):
     """One entry for each link, guest and engine: medians, and ratios to the best QEMU and to the yardsticks."""
     grouped = groups(rows)
@@ -136,6 +142,9 @@ def measured(entry, grouped, link, guest, yardsticks, byte_count):
         if not ours or not peer or not peer[1]:
             return None, ours[0] if ours else pattern, peer[0] if peer else against
         return ours[1] / peer[1], ours[0], peer[0]
+    if figure == "first-touch":
+        ratio = first_touch(yardsticks)
+        return ratio and ratio["median"], "huge pages", "small pages"
     found = []
     for (at, of, engine), rows in grouped.items():
         if (at, of) == (link, guest) and fnmatch.fnmatch(engine, pattern):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine itself gives, in the same rounds: TCP streams by iperf3, and plain reads of memory."""
+"""What the machine itself gives, in the same rounds: TCP streams by iperf3, plain reads and first touches of memory."""
 import json, os, shutil, subprocess
 
 from . import CACHE, HarnessError
@@ -53,6 +53,48 @@ int main(int count, char **arguments) {
   return 0;
 }
 """
+# Writes a byte to every 4 KiB of fresh memory, in huge pages as a receiver has it and in small ones, in turns, one thread,
+# three times; prints the medians in seconds. Exit code 3: the memory did not come as huge pages.
+TOUCH = r"""
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+static long faults(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt;
+}
+static double touch(size_t size, int huge) {
+  char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) exit(1);
+  madvise(memory, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  long before = faults();
+  struct timespec a, b;
+  clock_gettime(CLOCK_MONOTONIC, &a);
+  for (size_t at = 0; at < size; at += 4096) ((volatile char *)memory)[at] = 1;
+  clock_gettime(CLOCK_MONOTONIC, &b);
+  if (huge && (size_t)(faults() - before) > size / 4096 / 8) exit(3);
+  munmap(memory, size);
+  return (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9;
+}
+static int less(const void *a, const void *b) { return (*(double *)a > *(double *)b) - (*(double *)a < *(double *)b); }
+int main(int count, char **arguments) {
+  if (count != 2) return 1;
+  size_t size = strtoull(arguments[1], NULL, 10);
+  double huge[3], small[3];
+  for (int round = 0; round < 3; round++) {
+    huge[round] = touch(size, 1);
+    small[round] = touch(size, 0);
+  }
+  qsort(huge, 3, sizeof *huge, less);
+  qsort(small, 3, sizeof *small, less);
+  printf("%.6f %.6f\n", huge[1], small[1]);
+  return 0;
+}
+"""
 
 
 def iperf(link, streams, seconds=1):
@@ -90,17 +132,31 @@ def reached(name, bytes_per_second):
     return text, True
 
 
-def memory_read(byte_count):
-    """Bytes per second that all CPUs together read from memory that no cache holds."""
-    program = os.path.join(CACHE, "perf", "memory-read")
-    source = program + ".c"
-    os.makedirs(os.path.dirname(program), exist_ok=True)
-    if not os.path.exists(program) or not os.path.exists(source) or open(source).read() != READ:
+def program(name, text):
+    """The path of a C program, which is made first if it is not there."""
+    path = os.path.join(CACHE, "perf", name)
+    source = path + ".c"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if not os.path.exists(path) or not os.path.exists(source) or open(source).read() != text:
         compiler = shutil.which("cc") or shutil.which("clang")
         if not compiler:
-            raise HarnessError("the memory's read bandwidth is measured by a C program: no C compiler")
+            raise HarnessError(f"{name} is measured by a C program: no C compiler")
         with open(source, "w") as file:
-            file.write(READ)
-        subprocess.run([compiler, "-O3", "-march=native", "-pthread", "-o", program, source], check=True)
-    done = subprocess.run([program, str(byte_count), str(os.cpu_count())], capture_output=True, text=True, check=True)
+            file.write(text)
+        subprocess.run([compiler, "-O3", "-march=native", "-pthread", "-o", path, source], check=True)
+    return path
+
+
+def memory_read(byte_count):
+    """Bytes per second that all CPUs together read from memory that no cache holds."""
+    done = subprocess.run([program("memory-read", READ), str(byte_count), str(os.cpu_count())], capture_output=True,
+                          text=True, check=True)
     return float(done.stdout)
+
+
+def first_touch(byte_count):
+    """Seconds of touching fresh memory for the first time: [huge pages, small pages]."""
+    done = subprocess.run([program("first-touch", TOUCH), str(byte_count)], capture_output=True, text=True)
+    if done.returncode:
+        raise HarnessError("first touch: " + ("this host gives no huge pages" if done.returncode == 3 else "no memory"))
+    return [float(word) for word in done.stdout.split()]

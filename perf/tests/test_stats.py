@@ -39,6 +39,23 @@ class Summary(unittest.TestCase):
         self.assertAlmostEqual(entry["ratios"]["read-bandwidth"]["median"], 2.0)
 
 
+class FirstTouch(unittest.TestCase):
+    yardsticks = {"firstTouch": [[0.1, 0.5], [0.3, 0.5], [0.2, 1.0]]}
+
+    def test_pairs_are_compared_not_medians(self):
+        found = stats.first_touch(self.yardsticks)
+        self.assertEqual((found["minimum"], found["median"], found["maximum"]), (0.2, 0.2, 0.6))
+
+    def test_it_is_judged_and_shown(self):
+        rows = [row("pageferry/none", 1.0)]
+        expectation = {"figure": "first-touch", "at_most": 0.35}
+        verdict, = stats.judge([expectation], rows, self.yardsticks, 1 << 30)
+        self.assertEqual((verdict["verdict"], verdict["ratio"]), ("met", 0.2))
+        self.assertEqual(stats.judge([expectation], rows, {}, 1 << 30)[0]["verdict"], "not measured")
+        text = "\n".join(report.table(result(rows, self.yardsticks, [expectation])))
+        self.assertIn("0.200 s in huge pages, 0.500 s in small; 0.20 (0.20 – 0.60)", text)
+
+
 class Expectations(unittest.TestCase):
     rows = [row("pageferry/auto", 0.7), row("pageferry/none", 0.6), row("qemu-7/none", 1.0),
             row("qemu-7/multifd-2-zstd", 2.0)]
