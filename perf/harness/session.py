@@ -50,7 +50,7 @@ class Session:
         self.link, self.peers, self.options = link, peers, options
 
     def run(self, scenario, save=lambda result: None):
-        """All that is known of a scenario after it was run. `save` gets what there is after each link."""
+        """All that is known of a scenario after it was run. `save` gets what there is after each round."""
         chosen = engines(scenario, self.peers, self.options.engines)
         image = content.make(scenario.content, note) if scenario.kind == "paused" else None
         rounds = self.options.rounds
@@ -73,10 +73,10 @@ class Session:
         for name in self.options.links or scenario.links:
             self._check(name, result)
             for guest in scenario.guests or [None]:
-                self._rounds(scenario, name, chosen, image, guest, result)
-            result["summary"] = stats.summarize(result["rows"], result["yardsticks"], size)
-            result["expectations"] = stats.judge(scenario.expectations, result["rows"], result["yardsticks"], size)
-            save(result)
+                for _ in self._rounds(scenario, name, chosen, image, guest, result):
+                    result["summary"] = stats.summarize(result["rows"], result["yardsticks"], size)
+                    result["expectations"] = stats.judge(scenario.expectations, result["rows"], result["yardsticks"], size)
+                    save(result)
         return result
 
     def _check(self, name, result):
@@ -92,6 +92,7 @@ class Session:
             note(f"{name}: {said}")
 
     def _rounds(self, scenario, name, chosen, image, guest, result):
+        """Yields after each round: one that is ended by a signal leaves the rounds before it."""
         for round in range(max(of for _, of in chosen)):
             for engine, of in chosen:
                 if round >= of:
@@ -105,6 +106,7 @@ class Session:
                 note(f"{scenario.name}  {name}  {label(guest)}  round {round + 1}  {engine.id}  {said}")
             if round == 0 or scenario.kind == "paused":
                 self._yardsticks(scenario, name, result)
+            yield round
 
     def _yardsticks(self, scenario, name, result):
         with turn(self.options.lock):
