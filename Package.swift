@@ -103,7 +103,8 @@ let package = Package(
 
     // Tests: one folder per module.
     .target(
-      name: "TestSupport", dependencies: ["PageModel", system], path: "Tests/TestSupport", swiftSettings: swift),
+      name: "TestSupport", dependencies: ["PageModel", "HostSystem", system], path: "Tests/TestSupport",
+      swiftSettings: swift),
     .testTarget(
       name: "HostSystemTests", dependencies: ["CHostSystem", "HostSystem", "CNUMA", "TestSupport"], swiftSettings: swift
     ),

@@ -17,7 +17,13 @@ public enum HostMemory {
       let file = try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec])
       defer { try? file.close() }
       var bytes = [UInt8](repeating: 0, count: 64 << 10)
-      let count = unsafe try bytes.withUnsafeMutableBytes { unsafe try file.read(into: $0) }
+      var count = 0
+      // The kernel gives such a file in parts of about a page.
+      while count < bytes.count {
+        let more = unsafe try bytes.withUnsafeMutableBytes { unsafe try file.read(into: .init(rebasing: $0[count...])) }
+        if more == 0 { break }
+        count += more
+      }
       return String(decoding: bytes.prefix(count), as: UTF8.self)
     } catch { return nil }
   }

@@ -11,6 +11,9 @@
 @_exported public import Transport
 
 @_exported public import struct HostSystem.CPUSet
+@_exported public import class HostSystem.ProcessThrottle
+@_exported public import enum HostSystem.ThrottleError
+@_exported public import enum HostSystem.ThrottleGuardian
 
 /// Facts about this build.
 public enum PageFerry {

@@ -44,6 +44,18 @@ int hs_futex_wake(const uint32_t *word, int count);
 // already.
 int hs_end_with_parent(pid_t parent);
 
+// Processes ----------------------------------------------------------------------------------------------
+
+// pidfd_open(2), Linux 5.3: a descriptor that stands for this process, whoever gets its number later. It can be read
+// (poll) once the process has ended. -ESRCH: there is none; -EINVAL or -ENOENT: this is a thread that does not lead one.
+int hs_process_open(pid_t pid);
+
+// pidfd_send_signal(2), Linux 5.1. 0 only checks. -ESRCH: it has ended; -EPERM: not allowed.
+int hs_process_signal(int process, int signal);
+
+// close_range(2), Linux 5.9: closes `first` and every descriptor above it.
+int hs_close_from(unsigned first);
+
 // Memory -------------------------------------------------------------------------------------------------
 
 // Anonymous private pages, page-aligned, not yet touched; NULL on failure (errno says why).

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
+import SystemPackage
 
 /// The kernel's text files (`/sys`, `/proc`), below a root that a test can put elsewhere.
 public struct HostFiles: Sendable {
@@ -11,6 +12,23 @@ public struct HostFiles: Sendable {
 
   /// A file's text without spaces and line ends around it, at most 64 KiB; nil if it cannot be read.
   public func text(_ path: String) -> String? { HostMemory.firstBytes(of: root + path).map { String($0.trimmed) } }
+
+  /// Replaces what a file holds; it must exist.
+  /// - Throws: `Errno` of open(2) or write(2): what the kernel says to a value that it does not take.
+  func write(_ text: String, to path: String) throws(Errno) {
+    do {
+      let file = try FileDescriptor.open(FilePath(root + path), .writeOnly, options: [.truncate, .closeOnExec])
+      defer { try? file.close() }
+      // In one write: the kernel takes each for a whole value.
+      try file.writeAll(Array(text.utf8))
+    } catch { throw (error as? Errno) ?? .ioError }
+  }
+
+  /// Whether a file is there, and this process may write it.
+  func canWrite(_ path: String) -> Bool { unsafe access(root + path, W_OK) == 0 }
+
+  /// Whether a file or directory is there.
+  func exists(_ path: String) -> Bool { unsafe access(root + path, F_OK) == 0 }
 
   /// A file's only number.
   public func number(_ path: String) -> Int? { text(path).flatMap { Int($0) } }
