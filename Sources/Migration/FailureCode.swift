@@ -11,6 +11,7 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
   case inputUnreadable = 14
   case trackingUnavailable = 15
   case guestFailed = 16
+  case throttleRefused = 17
 
   case outputRefused = 20
   case diskFull = 21
@@ -61,6 +62,7 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
     case .optionRefused: "this host refuses an option (--congestion, --socket-buffer)"
     case .trackingUnavailable: "writes to the guest's memory cannot be tracked on this host (see 'pageferry doctor')"
     case .guestFailed: "the guest could not be paused, or its state not be saved, at the source"
+    case .throttleRefused: "a process cannot be throttled, or not be released ('pageferry throttle')"
     case .guestRefused: "the guest's state could not be loaded, or the guest not be resumed, at the destination"
     case .digestMismatch: "the destination's memory differs from the source's"
     case .outcomeUnknown: "the connection was lost after the commit: ask the destination before anything else"

@@ -87,3 +87,5 @@ struct CommonOptions: ParsableArguments {
 }
 
 extension ZeroCopyOptions.Mode: ExpressibleByArgument {}
+
+extension ProcessThrottle.Method: ExpressibleByArgument {}

@@ -23,8 +23,8 @@ struct PageFerryCommand: ParsableCommand {
       """,
     version: PageFerry.version,
     subcommands: [
-      DemoCommand.self, SendCommand.self, ReceiveCommand.self, BenchCommand.self, DoctorCommand.self,
-      ExitCodesCommand.self,
+      DemoCommand.self, SendCommand.self, ReceiveCommand.self, BenchCommand.self, ThrottleCommand.self,
+      DoctorCommand.self, ExitCodesCommand.self, ThrottleGuardianCommand.self,
     ])
 }
 
