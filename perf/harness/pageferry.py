@@ -123,7 +123,8 @@ class PageFerry:
         """A guest of the demo, whose threads write; `guest` is the scenario's [guest]."""
         prewarm(3 * guest["byte_count"])
         words = []
-        for key in ("memory", "pattern", "rate", "working-set", "threads", "mix", "downtime-limit"):
+        for key in ("memory", "pattern", "rate", "working-set", "threads", "mix", "compressibility",
+                    "downtime-limit"):
             if key in guest:
                 words += [f"--{key}", str(guest[key])]
         if "cache" in self.options:
@@ -193,6 +194,9 @@ class PageFerry:
             if not proof["isSound"]:
                 raise HarnessError(f"{self.id}: the guest is damaged: {proof['faults']}")
             details |= {"iterations": len(live["iterations"]), "longestGapMilliseconds": proof["longestGapMilliseconds"]}
+            details |= {key: live[key] for key in ("expectedDowntime", "meanThrottle", "highestThrottle") if key in live}
+            if verdict := first_verdict(source.out.lines):
+                details["verdict"] = verdict
         # The demo's receiver runs the guest, and compares it: its processor time is not the migration's.
         if not live:
             details["residentDestination"] = other["resources"]["peakResidentBytes"]
@@ -205,6 +209,16 @@ class PageFerry:
             wireBytes=wire, cpuSource=round(report["resources"]["cpuSeconds"], 4),
             cpuDestination=destination_cpu, machine=used,
             pages=pages(report), details=details)
+
+
+def first_verdict(lines):
+    """What the first statistics say that call the migration one that cannot converge, and in which iteration."""
+    for line in lines:
+        now = json.loads(line) if line.startswith('{"') else {}
+        said = now.get("convergence") or {}
+        if said.get("verdict") == "cannot-converge":
+            return said | {"iteration": now["iteration"]["iteration"], "seconds": now["total-time"] / 1000}
+    return None
 
 
 def pages(report):

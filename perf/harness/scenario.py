@@ -8,7 +8,8 @@ from .links import SHAPES
 
 KEYS = {"title", "kind", "links", "rounds", "content", "guest", "pageferry", "qemu", "yardsticks", "expect"}
 ENGINE_KEYS = {"name", "codec", "channels", "workers", "cache", "send", "receive", "rounds"}
-GUEST_KEYS = {"memory", "pattern", "rate", "working-set", "threads", "mix", "downtime-limit", "limit"}
+GUEST_KEYS = {"memory", "pattern", "rate", "working-set", "threads", "mix", "compressibility",
+              "downtime-limit", "limit"}
 EXPECT_KEYS = {"figure", "engine", "against", "at_most", "at_least"}
 FIGURES = ("seconds", "cpu", "wire", "iperf3", "read-bandwidth", "downtime", "first-touch")
 
