@@ -30,6 +30,13 @@ public protocol DirtyLog: AnyObject, Sendable {
   /// - Returns: the pages that were written, the first span of `spans` first; the rest is zero.
   func rearm(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> StripeMasks
 
+  /// What was written in `spans` since their last rearm, without forgetting it: the next ``sync(into:)`` or
+  /// ``rearm(block:spans:)`` says it again. For who watches how fast a guest writes, before and while it moves. Any
+  /// thread, also while lanes rearm: a stripe that is being rearmed is reported as it was before or after that.
+  /// - Parameter spans: at most a stripe, within one stripe.
+  /// - Returns: the pages, the first span of `spans` first; nil if the log cannot look without forgetting.
+  func peek(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> StripeMasks?
+
   /// Pages of a block that may hold something other than zeros, or nil if the log does not know. Asked once, after
   /// ``start()``; pages written since may be missing.
   func populatedPages(block: Int) -> SpanMap?
@@ -40,6 +47,7 @@ public protocol DirtyLog: AnyObject, Sendable {
 }
 
 extension DirtyLog {
+  public func peek(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> StripeMasks? { nil }
   public func populatedPages(block: Int) -> SpanMap? { nil }
 }
 

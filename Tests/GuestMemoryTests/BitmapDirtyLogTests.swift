@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import GuestMemory
+import HostSystem
 import PageModel
 import Synchronization
 import SystemPackage
@@ -124,6 +125,35 @@ struct BitmapDirtyLogTests {
     #expect(try Self.synced(log, simulated.blocks) == [[4, 500, 512], [2]])
     #expect(try Self.rearmed(log, block: 1, 0..<1) == [2])
     #expect(try Self.synced(log, simulated.blocks) == [[4, 500, 512], []])
+  }
+
+  @Test("A peek fetches anew once in 10 ms and clears nothing; a log that clears as it fetches has none")
+  func peek() throws {
+    let simulated = SimulatedLog(try Self.table())
+    let plain = simulated.log(manual: false)
+    try plain.start()
+    let none = try plain.peek(block: 0, spans: 0..<8)
+    if none != nil { Issue.record("a look would have cleared the log") }
+    let log = simulated.log(manual: true)
+    func peeked(_ block: Int, _ spans: Range<Int>) throws -> Set<Int> {
+      HostClock.sleep(nanoseconds: 11_000_000)
+      let masks = try log.peek(block: block, spans: spans) ?? StripeMasks(repeating: 0)
+      return Set(spans.enumerated().flatMap { index, span in pageNumbers(masks[index]).map { span * 64 + $0 } })
+    }
+    try log.start()
+    for page in [3, 511, 699] { simulated.write(block: 0, page: page) }
+    log.markDirty(block: 1, pages: 1..<3)
+    #expect(try peeked(0, 0..<8) == [3, 511])
+    #expect(try peeked(0, 8..<11) == [699])
+    #expect(try peeked(1, 0..<1) == [1, 2])
+    #expect(simulated.pages == [[3, 511, 699], []])
+    simulated.write(block: 0, page: 5)
+    #expect(try peeked(0, 0..<8) == [3, 5, 511])
+    // What a peek has fetched is cleared by the rearm that reports it, and not before.
+    #expect(try Self.rearmed(log, block: 0, 0..<8) == [3, 5, 511])
+    #expect(simulated.pages == [[699], []])
+    #expect(try peeked(0, 0..<8) == [])
+    #expect(try Self.synced(log, simulated.blocks) == [[699], [1, 2]])
   }
 
   @Test("A log that begins with all pages dirty is protected stripe by stripe, by the bulk stage's rearms")

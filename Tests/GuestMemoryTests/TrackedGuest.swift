@@ -122,6 +122,14 @@ let trackingIsPossible = ConditionTrait.enabled(
     return found
   }
 
+  /// What a peek at `spans` says was written; nil if the log cannot.
+  func peeked(block: Int, spans: Range<Int>) throws -> Set<Int>? {
+    guard let masks = try log.peek(block: block, spans: spans) else { return nil }
+    var found: Set<Int> = []
+    for (index, span) in spans.enumerated() { found.formUnion(pageNumbers(masks[index]).map { span * 64 + $0 }) }
+    return found
+  }
+
   /// The spans of each stripe of a block.
   func stripes(block: Int) -> [Range<Int>] {
     let count = blocks.spanCount(block: block)

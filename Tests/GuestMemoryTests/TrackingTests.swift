@@ -114,6 +114,23 @@ struct TrackingTests {
     #expect(try guest.synced() == [[], []])
   }
 
+  @Test("A peek says what was written since the last rearm, and forgets nothing", arguments: LogKind.available)
+  func peeks(kind: LogKind) throws {
+    let guest = try TrackedGuest(.small, kind, pageCounts: [5, 600])
+    try guest.log.start()
+    for page in [3, 64, 511, 599] { guest.write(block: 1, page: page) }
+    guest.log.markDirty(block: 1, pages: 100..<102)
+    for _ in 0..<2 { #expect(try guest.peeked(block: 1, spans: 0..<8) == [3, 64, 100, 101, 511]) }
+    #expect(try guest.peeked(block: 1, spans: 1..<3) == [64, 100, 101])
+    #expect(try guest.peeked(block: 1, spans: 8..<10) == [599])
+    #expect(try guest.synced() == [[], [3, 64, 100, 101, 511, 599]])
+    #expect(try guest.rearmed(block: 1, spans: 0..<8) == [3, 64, 100, 101, 511])
+    #expect(try guest.peeked(block: 1, spans: 0..<8) == [])
+    guest.write(2, block: 1, page: 64)
+    #expect(try guest.peeked(block: 1, spans: 0..<8) == [64])
+    #expect(try guest.rearmed() == [[], [64, 599]])
+  }
+
   @Test("The factory's logs track, of either form")
   func factory() throws {
     let kinds: [DirtyTracking.Kind] = [.automatic, .asynchronous, .synchronous]

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import HostSystem
 public import PageModel
 import Synchronization
 import SystemPackage
@@ -45,6 +46,10 @@ import SystemPackage
   private let marks: MarkedPages
   /// With `clear`: what was fetched, and not cleared since.
   private let fetched: MarkedPages
+  /// When each block was fetched last, on the monotonic clock.
+  private let fetchedAt: Mutex<[UInt64]>
+  /// How old what was fetched may be for a peek.
+  private static let peekNanoseconds: UInt64 = 10_000_000
   /// Where bitmaps are fetched to: enough for the largest block.
   private let scratch: Mutex<[UInt64]>
 
@@ -64,6 +69,7 @@ import SystemPackage
     unsafe self.clear = unsafe clear
     marks = MarkedPages(blocks)
     fetched = MarkedPages(blocks)
+    fetchedAt = Mutex([UInt64](repeating: 0, count: blocks.blocks.count))
     scratch = Mutex([UInt64](repeating: 0, count: blocks.blocks.map { $0.spanCount }.max() ?? 0))
   }
 
@@ -87,6 +93,8 @@ import SystemPackage
 
   private func fetch(block: Int, into pending: SpanMap?) throws(GuestMemoryError) {
     let spanCount = blocks.spanCount(block: block)
+    let now = HostClock.now()
+    fetchedAt.withLock { $0[block] = now }
     try scratch.withLock { words throws(GuestMemoryError) in
       for span in 0..<spanCount { words[span] = 0 }
       let status = unsafe words.withUnsafeMutableBufferPointer { words -> CInt in
@@ -121,6 +129,19 @@ import SystemPackage
       try check(status, "clearing the dirty bitmap")
     }
     marks.take(block: block, spans: spans, into: &masks)
+    return masks
+  }
+
+  /// With a ``Clear``: what was fetched last, which is fetched anew if that is more than 10 ms ago. A log is fetched
+  /// block by block, and whoever looks at one stripe looks at many.
+  public func peek(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> StripeMasks? {
+    guard unsafe clear != nil else { return nil }
+    let now = HostClock.now()
+    let isOld = fetchedAt.withLock { now - min(now, $0[block]) >= Self.peekNanoseconds }
+    if isOld { try fetch(block: block, into: nil) }
+    var masks = StripeMasks(repeating: 0)
+    fetched.add(block: block, spans: spans, to: &masks)
+    marks.add(block: block, spans: spans, to: &masks)
     return masks
   }
 

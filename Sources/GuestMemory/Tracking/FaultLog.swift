@@ -95,6 +95,14 @@ public final class FaultLog: MarkableDirtyLog {
     return masks
   }
 
+  public func peek(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> StripeMasks? {
+    try record.check()
+    var masks = StripeMasks(repeating: 0)
+    record.dirty.add(block: block, spans: spans, to: &masks)
+    record.discarded.add(block: block, spans: spans, to: &masks)
+    return masks
+  }
+
   public func markDirty(block: Int, pages: Range<Int>) { record.dirty.insert(block: block, pages: pages) }
 
   public func populatedPages(block: Int) -> SpanMap? {

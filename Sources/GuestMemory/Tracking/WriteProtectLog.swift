@@ -80,6 +80,16 @@ public final class WriteProtectLog: MarkableDirtyLog {
     return masks
   }
 
+  public func peek(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> StripeMasks? {
+    var masks = StripeMasks(repeating: 0)
+    marks.add(block: block, spans: spans, to: &masks)
+    var words = masks.mutableSpan
+    do throws(Errno) {
+      try pagemap.addWritten(memory.range(block: block, spans: spans), rearm: false, to: &words)
+    } catch { throw .trackingFailed(step: "looking at a stripe", error) }
+    return masks
+  }
+
   public func markDirty(block: Int, pages: Range<Int>) { marks.insert(block: block, pages: pages) }
 
   public func populatedPages(block: Int) -> SpanMap? {
