@@ -95,8 +95,8 @@ let package = Package(
     .executableTarget(
       name: "PageFerryCLI",
       dependencies: [
-        "PageFerry", "Bench", "Workload", "GuestMemory", "Lanes", "PageKernels", "HostSystem", "PageCodecs",
-        "Convergence", "Migration", system,
+        "PageFerry", "Bench", "Workload", "Migration", "Convergence", "GuestMemory", "Lanes", "PageKernels",
+        "HostSystem", "PageCodecs", "PageModel", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
@@ -118,6 +118,8 @@ let package = Package(
       dependencies: ["GuestMemory", "PageModel", "PageKernels", "HostSystem", "TestSupport", system],
       swiftSettings: swift),
     .testTarget(
+      name: "ConvergenceTests", dependencies: ["Convergence", "PageModel", "TestSupport"], swiftSettings: swift),
+    .testTarget(
       name: "WireTests", dependencies: ["Wire", "PageModel", "PageKernels", "TestSupport"], swiftSettings: swift),
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "HostSystem", "CHostSystem", "TestSupport"],
@@ -135,8 +137,8 @@ let package = Package(
     .testTarget(
       name: "MigrationTests",
       dependencies: [
-        "Migration", "Workload", "Lanes", "Wire", "Transport", "GuestMemory", "PageModel", "PageCodecs", "PageKernels",
-        "HostSystem", "TestSupport", .product(name: "Logging", package: "swift-log"),
+        "Migration", "Convergence", "Workload", "Lanes", "Wire", "Transport", "GuestMemory", "PageModel", "PageCodecs",
+        "PageKernels", "HostSystem", "TestSupport", .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
     .testTarget(
       name: "BenchTests",

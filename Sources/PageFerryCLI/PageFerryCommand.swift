@@ -23,8 +23,8 @@ struct PageFerryCommand: ParsableCommand {
       """,
     version: PageFerry.version,
     subcommands: [
-      DemoCommand.self, SendCommand.self, ReceiveCommand.self, BenchCommand.self, ThrottleCommand.self,
-      DoctorCommand.self, ExitCodesCommand.self, ThrottleGuardianCommand.self,
+      DemoCommand.self, SendCommand.self, ReceiveCommand.self, PlanCommand.self, BenchCommand.self,
+      ThrottleCommand.self, DoctorCommand.self, ExitCodesCommand.self, ThrottleGuardianCommand.self,
     ])
 }
 
@@ -35,6 +35,8 @@ struct ExitCodesCommand: ParsableCommand {
 
   func run() {
     print("  0  completed")
+    print("  3  plan: the migration would not converge")
+    print("  4  plan: the trace cannot be used, or the process not be watched")
     for code in FailureCode.allCases where code != .cancelled {
       print("\(code.rawValue < 10 ? "  " : " ")\(code.rawValue)  \(code.meaning)")
     }

@@ -51,6 +51,24 @@ struct DemoTests {
     #expect(live["guestIs"] as? String == "atDestination")
   }
 
+  @Test("A guest that is recorded before it moves, and while it does: 'plan' takes the trace")
+  func records() throws {
+    let folder = TemporaryDirectory()
+    let trace = folder.file("trace.ndjson")
+    let ended = try Command.run(
+      ["demo", "--quiet", "--link", "16MiB", "--codec", "none", "--record", trace, "--record-for", "0.5"] + Self.small)
+    #expect(ended.code == 0, "\(ended.error)")
+    let lines = try String(contentsOfFile: trace, encoding: .utf8).split(separator: "\n")
+    #expect(try object(try #require(lines.first))["format"] as? String == "pageferry-dirty-trace")
+    // Five before; what comes after is while it moved, and has no working set.
+    try #require(lines.count > 6)
+    #expect(try object(lines[5])["content"] != nil)
+    #expect(try object(lines[6])["workingSetPages"] == nil)
+    let plan = try Command.run(["plan", "--trace", trace, "--link", "16MiB", "--codec", "none", "--json"])
+    #expect(plan.code == 0, "\(plan.error)")
+    #expect(try object(plan.output[...])["converges"] as? Bool == true)
+  }
+
   @Test("The receiving process is killed while pages flow: one line, and the guest stays")
   func receiverKilled() throws {
     let sender = try Command.start(["demo", "--quiet", "--link", "4MiB", "--codec", "none"] + Self.small)

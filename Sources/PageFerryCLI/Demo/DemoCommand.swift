@@ -26,6 +26,7 @@ struct DemoCommand: ParsableCommand {
   @OptionGroup(title: "The guest") var guest: GuestOptions
   @OptionGroup(title: "The migration") var move: MoveOptions
   @OptionGroup(title: "Convergence") var steering: SteeringOptions
+  @OptionGroup(title: "A trace for 'pageferry plan'") var recording: RecordOptions
 
   @Option(help: ArgumentHelp("Let the guest run on for this long before it is proved undamaged.", valueName: "seconds"))
   var settle = 2.0
@@ -51,6 +52,7 @@ struct DemoCommand: ParsableCommand {
 
   func validate() throws {
     guard to == nil || listen == nil else { throw ValidationError("Give --to or --listen, not both.") }
+    guard listen == nil || recording.record == nil else { throw ValidationError("--record is for the sender.") }
     guard (0...86400).contains(settle) else { throw ValidationError("--settle takes 0 to 86400 s.") }
   }
 
@@ -61,7 +63,8 @@ struct DemoCommand: ParsableCommand {
       ).run()
     }
     try DemoSender(
-      plan: try guest.plan(), guest: guest, move: move, steering: steering, settle: settle, receiver: to,
+      plan: try guest.plan(), guest: guest, move: move, steering: steering, recording: recording, settle: settle,
+      receiver: to,
       options: common
     ).run()
   }

@@ -15,6 +15,7 @@ struct DemoSender {
   let guest: GuestOptions
   let move: MoveOptions
   let steering: SteeringOptions
+  let recording: RecordOptions
   let settle: Double
   /// A demo that listens elsewhere; nil: one that is started here.
   let receiver: Endpoint?
@@ -25,6 +26,7 @@ struct DemoSender {
     let migration = Mutex<SourceSession?>(nil)
     Outcome.onTermination { reason in migration.withLock { $0 }?.cancel(reason) ?? Outcome.leave() }
     let running = try makeGuest()
+    let recorder = try recording.recordBefore(running, quiet: options.quiet || options.json)
     let child: ChildProcess? = receiver == nil ? try startReceiver() : nil
     defer {
       child?.terminate()
@@ -46,8 +48,10 @@ struct DemoSender {
       title: "\(ByteCount.format(guest.memory.bytes)) guest, \(plan)", downtimeLimit: Double(move.downtimeLimit),
       json: options.json, reading: { (session.statistics, running.statistics) })
     if !options.quiet || options.json { screen.start() }
+    let watch = recorder?.watch { session.statistics.status == .active }
     let report = session.run()
     screen.stop()
+    watch?.stop()
     guard report.failure == nil else {
       if options.json { Console.output(try ReportTable.line(DemoEnd(report: report, proof: nil))) }
       throw Outcome.exit(report)

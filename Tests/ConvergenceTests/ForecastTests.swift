@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+import Convergence
+import Testing
+
+@Suite("Forecasts of a migration")
+struct ForecastTests {
+  /// A guest of 1 GiB that writes at random over 128 MiB, on a link of 1 Gbit/s.
+  private static func input(megabytes rate: Double = 200, workingSet: Double = 32_768) -> ForecastInput {
+    ForecastInput(
+      memoryPages: 262_144, zeroPages: 65_536,
+      curve: .random(pagesPerSecond: rate * 1e6 / 4096, workingSet: workingSet),
+      linkBytesPerSecond: 125e6, downtimeLimitSeconds: 0.3)
+  }
+
+  @Test("An idle guest takes its bulk stage and a moment")
+  func idle() throws {
+    var input = Self.input()
+    input.curve = .idle
+    let outcome = Forecast(input).run()
+    #expect(outcome.converges && outcome.iterations.count == 1 && outcome.shortfall == nil)
+    let bulk = 196_608 * 4104 / 125e6
+    #expect(abs(outcome.totalSeconds - bulk) < 0.1 && abs(outcome.wireBytes - 196_608 * 4104) < 1)
+    #expect(try #require(outcome.downtime).seconds < 0.01)
+  }
+
+  @Test("What the link carries twice over converges; what exceeds it does not, and says what would help")
+  func convergence() throws {
+    let slow = Forecast(Self.input(megabytes: 40)).run()
+    #expect(slow.converges && slow.meanThrottlePercent == 0)
+    #expect(try #require(slow.downtime).seconds <= 0.31)
+    #expect(slow.iterations.count > 2)
+
+    let input = Self.input(megabytes: 400, workingSet: 131_072)
+    let fast = Forecast(input).run()
+    #expect(!fast.converges && fast.downtime == nil)
+    let shortfall = try #require(fast.shortfall)
+    // 131 072 pages of 4104 bytes take 4.3 s, in which nearly all of them are written again.
+    #expect(shortfall.expectedDowntimeSeconds > 2.5 && shortfall.expectedDowntimeSeconds < 4.4)
+    #expect(abs(shortfall.carriedBytesPerSecond - 125e6 * 4096 / 4104) < 1)
+    // Each of the three by itself is enough, and a little less of it is not.
+    func converges(_ change: (inout ForecastInput) -> Void) -> Bool {
+      var changed = input
+      change(&changed)
+      return Forecast(changed).run().converges
+    }
+    let percent = try #require(shortfall.throttlePercentNeeded)
+    #expect(percent > 50 && percent < 90)
+    #expect(converges { $0.throttling = .fixed(percent: percent) })
+    #expect(!converges { $0.throttling = .fixed(percent: percent - 2) })
+    let factor = try #require(shortfall.linkFactorNeeded)
+    #expect(converges { $0.linkBytesPerSecond *= factor })
+    #expect(!converges { $0.linkBytesPerSecond *= factor * 0.9 })
+    #expect(converges { $0.downtimeLimitSeconds = shortfall.downtimeSecondsNeeded })
+    #expect(!converges { $0.downtimeLimitSeconds = shortfall.downtimeSecondsNeeded * 0.8 })
+  }
+
+  @Test("Deltas, a lower rate, a faster link and a higher limit never make it longer")
+  func monotone() {
+    let base = Forecast(Self.input(megabytes: 60)).run()
+    #expect(base.converges)
+    func total(_ change: (inout ForecastInput) -> Void) -> Double {
+      var changed = Self.input(megabytes: 60)
+      change(&changed)
+      let outcome = Forecast(changed).run()
+      #expect(outcome.converges)
+      return outcome.totalSeconds
+    }
+    #expect(total { $0.hotBytesPerPage = 40 } < base.totalSeconds)
+    #expect(total { $0.curve = $0.curve.scaled(by: 0.5) } < base.totalSeconds)
+    #expect(total { $0.linkBytesPerSecond *= 2 } < base.totalSeconds)
+    #expect(total { $0.downtimeLimitSeconds = 3 } <= base.totalSeconds)
+  }
+
+  @Test("Throttling ends what does not end by itself, the closed loop with less of it than fixed steps")
+  func throttling() throws {
+    var input = Self.input(megabytes: 400, workingSet: 131_072)
+    input.throttling = .autoConverge()
+    let steps = Forecast(input).run()
+    #expect(steps.converges)
+    #expect(zip(steps.iterations, steps.iterations.dropFirst()).allSatisfy { $0.throttlePercent <= $1.throttlePercent })
+    #expect(steps.iterations[0].throttlePercent == 0)
+    input.throttling = .dirtyLimit(fraction: 0.5)
+    let loop = Forecast(input).run()
+    #expect(loop.converges && loop.totalSeconds < steps.totalSeconds)
+    #expect(loop.meanThrottlePercent > 10 && loop.meanThrottlePercent < 90)
+  }
+
+  @Test("Where the CPUs are the limit, no link helps")
+  func cpuBound() throws {
+    var input = Self.input(megabytes: 400, workingSet: 131_072)
+    input.hotSecondsPerPage = 50e-6
+    input.linkBytesPerSecond = 10e9
+    let shortfall = try #require(Forecast(input).run().shortfall)
+    #expect(shortfall.linkFactorNeeded == nil && shortfall.throttlePercentNeeded != nil)
+  }
+
+  @Test("Extremes end, with finite figures")
+  func extremes() {
+    for memory in [0.0, 1, 1e10] {
+      for rate in [0.0, 1e12] {
+        for link in [1.0, 1e12] {
+          var input = ForecastInput(
+            memoryPages: memory, curve: .random(pagesPerSecond: rate, workingSet: memory), linkBytesPerSecond: link)
+          for throttling in [ForecastThrottling.none, .autoConverge(), .dirtyLimit(), .fixed(percent: 99)] {
+            input.throttling = throttling
+            let outcome = Forecast(input).run()
+            #expect(outcome.totalSeconds.isFinite && outcome.wireBytes.isFinite)
+          }
+        }
+      }
+    }
+  }
+
+  @Test("It takes no time")
+  func quick() {
+    let clock = ContinuousClock()
+    let took = clock.measure {
+      for rate in [10.0, 100, 400, 3000] { _ = Forecast(Self.input(megabytes: rate, workingSet: 131_072)).run() }
+    }
+    // Without optimisation, and beside other tests; optimised it is some milliseconds each.
+    #expect(took < .seconds(2), "\(took)")
+  }
+}
