@@ -52,11 +52,16 @@ public struct DirtyTrace: Sendable, Equatable {
     public var windows: [Window]
     /// Distinct pages since recording began; nil where that is not known (while the guest moves).
     public var workingSetPages: Double?
+    /// Where in memory they are, all but the outermost fiftieth: shares of memory, the lower one first.
+    public var place: [Double]?
     /// What pages hold; in a sample or two.
     public var content: PageCosts?
 
-    public init(t: Double, windows: [Window], workingSetPages: Double? = nil, content: PageCosts? = nil) {
+    public init(
+      t: Double, windows: [Window], workingSetPages: Double? = nil, place: [Double]? = nil, content: PageCosts? = nil
+    ) {
       self.t = t
+      self.place = place
       self.windows = windows
       self.workingSetPages = workingSetPages
       self.content = content
@@ -95,6 +100,11 @@ public struct DirtyTrace: Sendable, Equatable {
       if let spans = window.spans { try Self.check("spans", spans, 0...memoryPages) }
     }
     if let pages = sample.workingSetPages { try Self.check("workingSetPages", pages, 0...memoryPages) }
+    if let place = sample.place {
+      guard place.count == 2 else { throw .tooMany(what: "ends of a place", allowed: 2) }
+      try Self.check("place", place[0], 0...1)
+      try Self.check("place", place[1], place[0]...1)
+    }
     if let content = sample.content { try content.check() }
     samples.append(sample)
   }
@@ -111,21 +121,37 @@ public struct DirtyTrace: Sendable, Equatable {
   /// What pages hold, as the last sample that says so has it.
   public var content: PageCosts? { samples.last { $0.content != nil }?.content }
 
+  /// Where in memory the guest writes, as the last sample that says so has it.
+  public var place: ClosedRange<Double>? {
+    samples.last { $0.place != nil }?.place.map { $0[0]...$0[1] }
+  }
+
   /// The guest's curve: windows of a length on average over all samples, and the working set at the end.
   public var curve: DirtyCurve {
-    // Windows of 0.1 s come as 0.1003 s: lengths within a factor of the fourth root of 2 are one.
-    var sums: [Int: (seconds: Double, pages: Double, count: Double)] = [:]
-    for window in samples.lazy.flatMap({ $0.windows }) {
-      let key = Self.key(window.seconds)
-      let before = sums[key] ?? (0, 0, 0)
-      sums[key] = (before.seconds + window.seconds, before.pages + window.pages, before.count + 1)
-    }
-    var points = sums.values.map { DirtyCurve.Point(seconds: $0.seconds / $0.count, pages: $0.pages / $0.count) }
+    var points = means { $0.pages }
     let longest = points.map { $0.seconds }.max() ?? 0
     if let last = samples.last(where: { $0.workingSetPages != nil }), last.t > longest * 1.25 {
       points.append(.init(seconds: last.t, pages: last.workingSetPages ?? 0))
     }
     return .measured(points, limit: memoryPages)
+  }
+
+  /// The same of spans that are written to; nil if they were not counted.
+  public var spanCurve: DirtyCurve? {
+    let points = means { $0.spans }
+    return points.isEmpty ? nil : .measured(points, limit: memoryPages)
+  }
+
+  private func means(_ figure: (Window) -> Double?) -> [DirtyCurve.Point] {
+    // Windows of 0.1 s come as 0.1003 s: lengths within a factor of the fourth root of 2 are one.
+    var sums: [Int: (seconds: Double, pages: Double, count: Double)] = [:]
+    for window in samples.lazy.flatMap({ $0.windows }) {
+      guard let pages = figure(window) else { continue }
+      let key = Self.key(window.seconds)
+      let before = sums[key] ?? (0, 0, 0)
+      sums[key] = (before.seconds + window.seconds, before.pages + pages, before.count + 1)
+    }
+    return sums.values.map { .init(seconds: $0.seconds / $0.count, pages: $0.pages / $0.count) }
   }
 
   private static func key(_ seconds: Double) -> Int { Int((log2(seconds / 0.1) * 2).rounded()) }

@@ -48,7 +48,7 @@ public struct Forecast: Sendable {
     let share = 1 - last.throttlePercent / 100
     return ForecastOutcome.Shortfall(
       expectedDowntimeSeconds: expected,
-      dirtiedBytesPerSecond: input.curve.scaled(by: share).pages(in: last.seconds) / max(last.seconds, 1e-9) * page,
+      dirtiedBytesPerSecond: input.curve.initialRate * share * page,
       carriedBytesPerSecond: page / input.hotSeconds, throttlePercentNeeded: throttleNeeded(),
       linkFactorNeeded: linkFactorNeeded(), downtimeSecondsNeeded: downtimeNeeded(expected))
   }

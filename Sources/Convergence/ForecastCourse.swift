@@ -62,6 +62,7 @@ struct ForecastCourse {
   private static func whole(_ pages: Double) -> Int { Int(min(1e15, max(0, pages.rounded()))) }
 
   private var curve: DirtyCurve { input.curve }
+  private var spans: DirtyCurve { input.spanCurve ?? input.curve.inWrittenSpans }
   /// Guest seconds in a second.
   private var pace: Double { 1 - throttle.percent / 100 }
 
@@ -87,19 +88,21 @@ struct ForecastCourse {
     let seconds = input.fixedSeconds + max(bytes / input.linkBytesPerSecond, work)
     // A span that was written to before its turn waits until everything else is sent.
     let workingSet = min(data, curve.workingSet)
-    let spans = curve.inWrittenSpans
-    var waiting = workingSet
+    var share = workingSet > 0 ? 1.0 : 0
+    var first = 0.0
     for _ in 0..<3 where workingSet > 0 {
-      let first = max(0, seconds - waiting * input.bulkSeconds)
-      let lead = input.logLeadSeconds * pace
-      let written = spans.meanPages(from: lead, to: lead + first * pace)
-      waiting = workingSet * min(1, written / curve.workingSet)
+      first = max(0, seconds - workingSet * share * input.bulkSeconds)
+      let (from, to) = (
+        input.logLeadSeconds + first * input.writtenFrom, input.logLeadSeconds + first * input.writtenTo
+      )
+      share = min(1, spans.meanPages(from: from * pace, to: to * pace) / max(spans.workingSet, 1e-9))
     }
-    let second = min(seconds, waiting * input.bulkSeconds)
-    let share = workingSet > 0 ? waiting / workingSet : 0
+    let second = min(seconds, workingSet * share * input.bulkSeconds)
     populations = [
       Population(share: share, youngest: 0, oldest: second * pace),
-      Population(share: 1 - share, youngest: second * pace, oldest: seconds * pace),
+      Population(
+        share: 1 - share, youngest: (second + first * (1 - input.writtenTo)) * pace,
+        oldest: (second + first * (1 - input.writtenFrom)) * pace),
     ]
     note(pending: data + zero, sent: data + zero, seconds: seconds, bytes: bytes)
     split()
@@ -131,9 +134,7 @@ struct ForecastCourse {
     }
     if !holdBack {
       // Spans that are written to in every iteration are hot from the second sync on.
-      let workingSet = curve.workingSet
-      let written = curve.inWrittenSpans.pages(in: seconds * pace)
-      hotShare = workingSet > 0 ? min(1, written / workingSet) : 0
+      hotShare = min(1, spans.pages(in: seconds * pace) / max(spans.workingSet, 1e-9))
     }
     heldPages = holdBack ? hot : 0
     isHeldBack = holdBack

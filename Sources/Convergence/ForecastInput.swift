@@ -10,6 +10,11 @@ public struct ForecastInput: Sendable, Codable, Equatable {
   public var holePages: Double
   /// What it writes.
   public var curve: DirtyCurve
+  /// Spans that it writes to in a time; nil: as if each of its pages were as likely as any other to be the next.
+  public var spanCurve: DirtyCurve?
+  /// Where in memory that is, as shares of it: what is walked early and written later is sent twice.
+  public var writtenFrom = 0.0
+  public var writtenTo = 1.0
 
   /// Bytes on the wire for a page that is sent for the first time, and for one that is sent again.
   public var bulkBytesPerPage: Double

@@ -49,7 +49,8 @@ public struct ForecastOutcome: Sendable, Codable, Equatable {
   public struct Shortfall: Sendable, Codable, Equatable {
     /// What the downtime would be, iteration after iteration.
     public var expectedDowntimeSeconds: Double
-    /// What the guest dirties in a second while pages are sent, and what can be sent; in bytes of guest memory.
+    /// What the guest writes to in a second, as throttled as it is at the end, and what can be sent of that; in bytes of
+    /// guest memory.
     public var dirtiedBytesPerSecond: Double
     public var carriedBytesPerSecond: Double
     /// The least throttling that ends it, in percent; nil if none does.

@@ -33,7 +33,8 @@ struct DirtyTraceTests {
       .init(t: 0.5, windows: []), .init(t: .nan, windows: []), .init(t: 2, windows: [.init(seconds: 0, pages: 5)]),
       .init(t: 2, windows: [.init(seconds: 1, pages: -1)]), .init(t: 2, windows: [.init(seconds: 1, pages: 262_145)]),
       .init(t: 2, windows: [.init(seconds: 1, pages: 1, spans: .infinity)]),
-      .init(t: 2, windows: [], workingSetPages: 1e9),
+      .init(t: 2, windows: [], workingSetPages: 1e9), .init(t: 2, windows: [], place: [0.1]),
+      .init(t: 2, windows: [], place: [0.5, 0.4]), .init(t: 2, windows: [], place: [0, .nan]),
       .init(t: 2, windows: Array(repeating: .init(seconds: 1, pages: 1), count: 33)),
       .init(t: 2, windows: [], content: .init(holeShare: 2, zeroShare: 0)),
       .init(t: 2, windows: [], content: .init(holeShare: 0.6, zeroShare: 0.6)),
@@ -61,7 +62,9 @@ struct DirtyTraceTests {
     }
     let curve = trace.curve
     #expect(abs(curve.pages(in: 0.1) - 100) < 0.01 && curve.pages(in: 0.4) == 300 && curve.pages(in: 5) == 1000)
-    #expect(curve.limit == 262_144)
+    #expect(curve.limit == 262_144 && trace.spanCurve == nil && trace.place == nil)
+    try trace.append(.init(t: 5.5, windows: [.init(seconds: 0.4, pages: 300, spans: 40)], place: [0.25, 0.5]))
+    #expect(trace.spanCurve?.pages(in: 0.4) == 40 && trace.place == 0.25...0.5)
     try trace.append(.init(t: 6, windows: [], content: .init(holeShare: 0.5, zeroShare: 0.25)))
     #expect(trace.content?.zeroShare == 0.25)
   }

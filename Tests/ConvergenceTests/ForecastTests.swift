@@ -36,6 +36,7 @@ struct ForecastTests {
     let shortfall = try #require(fast.shortfall)
     // 131 072 pages of 4104 bytes take 4.3 s, in which nearly all of them are written again.
     #expect(shortfall.expectedDowntimeSeconds > 2.5 && shortfall.expectedDowntimeSeconds < 4.4)
+    #expect(abs(shortfall.dirtiedBytesPerSecond - 400e6) < 1)
     #expect(abs(shortfall.carriedBytesPerSecond - 125e6 * 4096 / 4104) < 1)
     // Each of the three by itself is enough, and a little less of it is not.
     func converges(_ change: (inout ForecastInput) -> Void) -> Bool {
@@ -69,6 +70,21 @@ struct ForecastTests {
     #expect(total { $0.curve = $0.curve.scaled(by: 0.5) } < base.totalSeconds)
     #expect(total { $0.linkBytesPerSecond *= 2 } < base.totalSeconds)
     #expect(total { $0.downtimeLimitSeconds = 3 } <= base.totalSeconds)
+  }
+
+  @Test("What is walked early and written later is sent twice; what is written first waits, and is not")
+  func places() {
+    var input = Self.input()
+    input.curve = .sequential(pagesPerSecond: 5000, workingSet: 16_384)
+    input.spanCurve = .sequential(pagesPerSecond: 5000 / 64, workingSet: 256)
+    (input.writtenFrom, input.writtenTo) = (0, 0.0625)
+    let early = Forecast(input).run()
+    (input.writtenFrom, input.writtenTo) = (0.9375, 1)
+    let late = Forecast(input).run()
+    #expect(early.converges && late.converges)
+    // Nearly all of it is sent once more, or only what was written while the last of it was sent.
+    #expect(early.iterations[0].dirtiedPages > 12_000 && late.iterations[0].dirtiedPages < 4000)
+    #expect(early.wireBytes > late.wireBytes + 10_000 * 4104)
   }
 
   @Test("Throttling ends what does not end by itself, the closed loop with less of it than fixed steps")

@@ -22,6 +22,7 @@ struct DirtyRecorderTests {
     #expect(found.map { $0.map { $0.pages } } == [[6], [6, 9], [6], [6, 9, 15]])
     #expect(found[3].map { ($0.seconds * 10).rounded() } == [1, 2, 4])
     #expect(found[3].allSatisfy { $0.spans == 6 })
+    #expect(windows.place == [0, 1])
     #expect(windows.workingSetPages == 15 && windows.pages(1) == 0b11110)
   }
 
@@ -71,6 +72,10 @@ struct DirtyRecorderTests {
     // Never more pages than writes; and not many fewer, since few pages are hit twice in so short a time.
     let all = try #require(samples.last?.workingSetPages)
     #expect(all <= writes && all > writes * 0.5 && all <= 4096)
+    // It writes to the first quarter of its memory.
+    let place = try #require(trace.place)
+    #expect(place.lowerBound < 0.05 && place.upperBound > 0.2 && place.upperBound < 0.26)
+    #expect(try #require(trace.spanCurve).workingSet <= 64.001)
     let content = try #require(trace.content)
     #expect(content.codecs.map { $0.codec } == ["lz4:1", "zstd:1"])
     #expect(content.codecs.allSatisfy { $0.bytesPerPage > 100 && $0.bytesPerPage <= 4096 })

@@ -80,6 +80,7 @@ public final class DirtyRecorder {
       var sample = DirtyTrace.Sample(t: Double(at - began) / 1e9, windows: windows.note(words, now: at))
       sample.workingSetPages = windows.workingSetPages
       if tick == (ticks + 1) / 2 { costs?.keepWritten { written(windows, $0) } }
+      if tick == ticks { sample.place = windows.place }
       if tick == ticks { sample.content = costs?.costs(populatedPages: populatedPages) }
       guard take(sample) else { return }
     }

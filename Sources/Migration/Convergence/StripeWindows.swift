@@ -57,6 +57,22 @@ struct StripeWindows {
   /// Distinct pages so far, of the guest.
   var workingSetPages: Double { Double(everything.reduce(0) { $0 + $1.nonzeroBitCount }) * scale }
 
+  /// Where the pages so far are, all but the outermost fiftieth: shares of the spans that are looked at; nil if there
+  /// are none.
+  var place: [Double]? {
+    let total = everything.reduce(0) { $0 + $1.nonzeroBitCount }
+    guard total > 0 else { return nil }
+    var below = 0
+    var (first, last): (Int?, Int) = (nil, 0)
+    for (span, pages) in everything.enumerated() where pages != 0 {
+      if below * 50 <= total * 49 { last = span }
+      below += pages.nonzeroBitCount
+      if first == nil, below * 50 >= total { first = span }
+    }
+    let count = Double(everything.count)
+    return [Double(first ?? 0) / count, Double(last + 1) / count]
+  }
+
   /// Pages written so far in a span, by its number among those looked at.
   func pages(_ span: Int) -> PageMask { everything[span] }
 }

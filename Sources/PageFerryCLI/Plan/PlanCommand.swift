@@ -46,6 +46,9 @@ struct PlanCommand: ParsableCommand {
     if let trace = try trace() {
       input = ForecastInput(
         memoryPages: trace.memoryPages, curve: trace.curve, linkBytesPerSecond: Double(way.link.bytesPerSecond))
+      input.spanCurve = trace.spanCurve
+      input.writtenFrom = trace.place?.lowerBound ?? 0
+      input.writtenTo = trace.place?.upperBound ?? 1
       let content = trace.content
       input.holePages = (content?.holeShare ?? 0) * trace.memoryPages
       input.zeroPages = (content?.zeroShare ?? (guest.zero ?? 0) / 100) * trace.memoryPages

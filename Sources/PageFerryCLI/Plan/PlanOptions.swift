@@ -4,7 +4,7 @@ import Convergence
 import PageFerry
 
 /// How a guest is slowed down, as an operator names it.
-enum PlanPolicy: ExpressibleByArgument, CustomStringConvertible {
+enum PlanPolicy: ExpressibleByArgument, Equatable, CustomStringConvertible {
   case none, autoConverge, dirtyLimit
   case fixed(Int)
 

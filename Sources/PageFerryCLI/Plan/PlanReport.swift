@@ -87,6 +87,7 @@ struct PlanReport {
   var settings: String {
     var options = ["--codec \(codec)", "--downtime-limit \(fixed(input.downtimeLimitSeconds * 1000, 0))"]
     var advice = ""
+    if policy != .none, outcome.converges { advice = ", with the guest throttled as forecast (\(policy))" }
     if let shortfall = outcome.shortfall {
       let milliseconds = (shortfall.downtimeSecondsNeeded * 1000).rounded(.up)
       options[1] = "--downtime-limit \(fixed(milliseconds, 0))"
