@@ -111,7 +111,6 @@ let package = Package(
     .testTarget(
       name: "PageModelTests", dependencies: ["CHostSystem", "PageModel", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageKernelsTests", dependencies: ["PageKernels", "TestSupport"], swiftSettings: swift),
-    .testTarget(name: "ConvergenceTests", dependencies: ["Convergence", "TestSupport"], swiftSettings: swift),
     .testTarget(name: "PageCodecsTests", dependencies: ["PageCodecs", "TestSupport"], swiftSettings: swift),
     .testTarget(
       name: "GuestMemoryTests",

@@ -11,12 +11,10 @@ package struct SwitchoverModel: Sendable {
   private static let negligible: UInt64 = 5_000_000
   private static let worthwhile = 0.7
   private static let holdBackMax = 3
-  private static let telling = 1024
 
   private let limit: UInt64
-  private var fixed: UInt64
-  private let roundTrip: UInt64
-  private var perPage = 0.0
+  private let handOver: UInt64
+  private var iteration: IterationTime
   private var last: UInt64?
   private var heldBack = 0
   package private(set) var expected: UInt64?
@@ -24,16 +22,12 @@ package struct SwitchoverModel: Sendable {
   /// - Parameters: both in nanoseconds.
   package init(limit: UInt64, roundTrip: UInt64) {
     self.limit = limit
-    self.roundTrip = min(roundTrip, 10_000_000_000)
-    fixed = self.roundTrip + 1_000_000
+    handOver = min(roundTrip, 10_000_000_000) + IterationTime.handOver
+    iteration = IterationTime(roundTrip: roundTrip)
   }
 
   package mutating func note(pages: Int, nanoseconds: UInt64) {
-    guard pages >= Self.telling else {
-      fixed = max(roundTrip, min(fixed, nanoseconds))
-      return
-    }
-    perPage = Double(nanoseconds - min(nanoseconds, fixed)) / Double(pages)
+    iteration.note(pages: pages, nanoseconds: nanoseconds)
   }
 
   package mutating func decide(hot: Int, cool: Int, sync: UInt64) -> Decision {
@@ -52,5 +46,5 @@ package struct SwitchoverModel: Sendable {
     return .iterate(holdBack: holdBack)
   }
 
-  private func time(_ pages: Int) -> UInt64 { 2 * fixed + UInt64(Double(pages) * perPage) }
+  private func time(_ pages: Int) -> UInt64 { handOver + UInt64(iteration.time(pages)) }
 }

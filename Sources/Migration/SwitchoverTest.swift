@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import Convergence
 
 /// Decides after each sync whether the guest is paused now, or another iteration comes first.
 ///
-/// Time for what is left is predicted as `2 × fixed + pages × perPage`, with what the iterations before took from their
-/// begin to the destination's acknowledgement: wire, codec, deltas and the peer's own speed are all in it. `fixed` is an
-/// iteration without pages; the switchover is one, and the commit takes as long once more. A pure model: the session
-/// feeds it and does what it says.
+/// What is left takes one more iteration, and the hand-over; ``IterationTime`` knows what iterations take. A pure model:
+/// the session feeds it and does what it says.
 struct SwitchoverTest {
   /// What comes next.
   enum Decision: Equatable {
@@ -21,6 +20,8 @@ struct SwitchoverTest {
   /// Iterations in a row that hold hot spans back. Then everything goes, so that the test is about all that is left
   /// and a span that is always dirty is not always left out.
   private static let holdBackMax = 3
+  /// A link that differs by more than this is another.
+  private static let otherLink = 0.3
   /// Share of an iteration's time that its bytes take on the link if that is the limit.
   private static let linkBound = 0.8
   /// Pages from which on an iteration says something about the time per page.
@@ -30,12 +31,12 @@ struct SwitchoverTest {
   var limit: UInt64
   /// Bytes per second that the link carries now, if that is known.
   var linkRate: Double?
-  /// Nanoseconds of an iteration without pages: a round trip and some work, until a small iteration says what it is.
-  private var fixed: UInt64
-  private let roundTrip: UInt64
-  private var perPage = 0.0
+  /// Nanoseconds that the hand-over adds.
+  private let handOver: UInt64
+  private var iteration: IterationTime
   /// Bytes on the wire of such a page, and the time that it took there when the link was what took the time.
   private var wirePerPage = 0.0
+  private var measuredRate: Double?
   private var isLinkBound = false
   private var last: UInt64?
   private var heldBack = 0
@@ -45,8 +46,8 @@ struct SwitchoverTest {
   /// - Parameter roundTrip: to the destination and back, in nanoseconds.
   init(limit: UInt64, roundTrip: UInt64) {
     self.limit = limit
-    self.roundTrip = min(roundTrip, 10_000_000_000)
-    fixed = self.roundTrip + 1_000_000
+    handOver = min(roundTrip, 10_000_000_000) + IterationTime.handOver
+    iteration = IterationTime(roundTrip: roundTrip)
   }
 
   /// Notes an iteration.
@@ -55,13 +56,11 @@ struct SwitchoverTest {
   ///   - nanoseconds: from its begin until the destination acknowledged all of it.
   ///   - wireBytes: what travelled.
   mutating func note(pages: Int, nanoseconds: UInt64, wireBytes: UInt64 = 0) {
-    guard pages >= Self.telling else {
-      fixed = max(roundTrip, min(fixed, nanoseconds))
-      return
-    }
-    perPage = Double(nanoseconds - min(nanoseconds, fixed)) / Double(pages)
+    iteration.note(pages: pages, nanoseconds: nanoseconds)
+    guard pages >= Self.telling else { return }
     wirePerPage = Double(wireBytes) / Double(pages)
-    isLinkBound = linkRate.map { wirePerPage / $0 * 1e9 > perPage * Self.linkBound } ?? false
+    measuredRate = linkRate
+    isLinkBound = linkRate.map { wirePerPage / $0 * 1e9 > iteration.perPage * Self.linkBound } ?? false
   }
 
   /// - Parameters:
@@ -88,12 +87,12 @@ struct SwitchoverTest {
   var least: UInt64 { time(0) }
 
   private func time(_ pages: Int) -> UInt64 {
-    var each = perPage
-    if let linkRate, linkRate > 0, wirePerPage > 0 {
-      // The link may have become slower or faster since; if it was what took the time, that counts.
+    var each = iteration.perPage
+    // The link may have become slower or faster since: what an operator has changed, not what a measurement varies by.
+    if let linkRate, linkRate > 0, let measuredRate, abs(linkRate / measuredRate - 1) > Self.otherLink {
       let now = wirePerPage / linkRate * 1e9
       each = isLinkBound ? now : max(now, each)
     }
-    return 2 * fixed + UInt64(Double(pages) * each)
+    return handOver + UInt64(iteration.fixed + Double(pages) * each)
   }
 }
