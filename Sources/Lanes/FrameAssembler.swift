@@ -29,7 +29,11 @@ final class FrameAssembler {
 
   private let lane: Int
   private let blocks: BlockTable
-  private let encoder: LaneEncoder
+  private var encoder: LaneEncoder
+  private let codecs: CodecSelection
+  private let makeEncoder: (CodecPolicy, CodecTally) -> LaneEncoder
+  /// The policy that the encoder follows.
+  private var codecGeneration = 0
   private let ring: FrameRing
   private let counters: LaneCounters
   /// Raw pages need no checksum: their block has a digest. Then they need not be copied either.
@@ -50,17 +54,22 @@ final class FrameAssembler {
   private var iteration: UInt32 = 0
 
   init(
-    lane: Int, blocks: BlockTable, encoder: LaneEncoder, ring: FrameRing, counters: LaneCounters,
+    lane: Int, blocks: BlockTable, codecs: CodecSelection, mayEncode: Bool,
+    makeEncoder: @escaping (CodecPolicy, CodecTally) -> LaneEncoder, ring: FrameRing, counters: LaneCounters,
     sendsUnsummed: Bool, isStopped: @escaping @Sendable () -> Bool, sendReady: (() throws(LaneError) -> Void)?
   ) throws(LaneError) {
-    let stagingPages = encoder.needsStaging ? FrameRing.payloadPageCount : 1
+    codecGeneration = codecs.generation.load(ordering: .acquiring)
+    let (policy, tally) = codecs.current(lane: lane)
+    let stagingPages = mayEncode ? FrameRing.payloadPageCount : 1
     let buffer: PageBuffer
     do throws(Errno) { buffer = try PageBuffer(byteCount: stagingPages * PageGeometry.pageByteCount) } catch {
       throw .noBuffers(error)
     }
     do throws(Errno) { deltas = try DeltaStaging() } catch { throw .noBuffers(error) }
     staging = buffer
-    self.encoder = encoder
+    self.codecs = codecs
+    self.makeEncoder = makeEncoder
+    encoder = makeEncoder(policy, tally)
     self.lane = lane
     self.blocks = blocks
     self.ring = ring
@@ -80,8 +89,17 @@ final class FrameAssembler {
   /// Has room for a span's pages.
   /// - Returns: false if the pipeline was stopped.
   func prepare() throws(LaneError) -> Bool {
+    if isEmpty, codecs.generation.load(ordering: .relaxed) != codecGeneration { followCodec() }
     if isEmpty { try encoder.begin(isBehind: ring.readyCount >= Self.behindFrameCount) }
     return ensureSlot()
+  }
+
+  /// The policy was changed: what follows is encoded by another.
+  private func followCodec() {
+    codecGeneration = codecs.generation.load(ordering: .acquiring)
+    let (policy, tally) = codecs.current(lane: lane)
+    encoder = makeEncoder(policy, tally)
+    encoder.resume()
   }
 
   private var isEmpty: Bool { records.isEmpty && pageCount == 0 && deltas.count == 0 }

@@ -27,13 +27,6 @@ final class LaneCounters: Sendable {
   /// Time in reading guest memory, and waiting for a free slot or for the socket (the link is the limit), in ns.
   let snapshotNanoseconds = Atomic<UInt64>(0)
   let blockedNanoseconds = Atomic<UInt64>(0)
-  /// One for each choice of the lane's policy, in its order.
-  let codecs: [CodecCounters]
-  /// The choice in use, as an index into `codecs`, and how often it has changed.
-  let choice = Atomic<Int>(0)
-  let choiceChanges = Atomic<Int>(0)
-
-  init(choiceCount: Int) { codecs = (0..<choiceCount).map { _ in CodecCounters() } }
 }
 
 /// What a lane has done with one codec at one level.
@@ -51,7 +44,7 @@ final class CodecCounters: Sendable {
 }
 
 extension CodecUsage {
-  fileprivate mutating func add(_ counters: CodecCounters) {
+  mutating func add(_ counters: CodecCounters) {
     frames += counters.frames.load(ordering: .relaxed)
     pages += counters.pages.load(ordering: .relaxed)
     bytesIn += counters.bytesIn.load(ordering: .relaxed)
@@ -79,7 +72,7 @@ public struct SendingStatistics: Sendable, Equatable, Codable {
   public var frames: UInt64 = 0
   public var snapshotNanoseconds: UInt64 = 0
   public var blockedNanoseconds: UInt64 = 0
-  /// One for each choice of the policy.
+  /// One for each choice of the policies so far.
   public var codecs: [CodecUsage] = []
   /// How often lanes have changed their codec.
   public var codecChanges = 0
@@ -98,9 +91,9 @@ public struct SendingStatistics: Sendable, Equatable, Codable {
   /// Pages dealt with, whether they travelled or not.
   public var donePages: UInt64 { zeroPages + dataPages + deltaPages + unchangedPages }
 
-  init(_ policy: CodecPolicy, _ lanes: [LaneCounters]) {
-    codecs = policy.choices.map { CodecUsage(codec: $0) }
+  init(_ selection: CodecSelection, _ lanes: [LaneCounters]) {
     for lane in lanes { add(lane) }
+    add(selection)
   }
 
   private mutating func add(_ counters: LaneCounters) {
@@ -119,13 +112,10 @@ public struct SendingStatistics: Sendable, Equatable, Codable {
     frames += counters.frames.load(ordering: .relaxed)
     snapshotNanoseconds += counters.snapshotNanoseconds.load(ordering: .relaxed)
     blockedNanoseconds += counters.blockedNanoseconds.load(ordering: .relaxed)
-    for index in codecs.indices { codecs[index].add(counters.codecs[index]) }
     lanes.append(
       LaneTime(
         reading: counters.snapshotNanoseconds.load(ordering: .relaxed),
-        encoding: counters.codecs.reduce(0) { $0 + $1.cpuNanoseconds.load(ordering: .relaxed) },
+        encoding: 0,
         blocked: counters.blockedNanoseconds.load(ordering: .relaxed)))
-    codecs[counters.choice.load(ordering: .relaxed)].lanes += 1
-    codecChanges += counters.choiceChanges.load(ordering: .relaxed)
   }
 }

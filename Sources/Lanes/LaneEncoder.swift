@@ -22,7 +22,7 @@ final class LaneEncoder {
 
   private let choices: [CodecChoice]
   private let historyByteCount: Int
-  private let counters: LaneCounters
+  private let counters: CodecTally
   /// By choice; those with a history share one, which changes its level.
   private var codecs: [(any FrameCodec)?]
   private var historyCodec: (any HistoryCodec)?
@@ -47,7 +47,7 @@ final class LaneEncoder {
   /// - Parameter historyByteCount: what the lane's codecs may look back over.
   init(
     policy: CodecPolicy, historyByteCount: Int, connection: Connection,
-    pacedNanoseconds: @escaping @Sendable () -> UInt64, counters: LaneCounters,
+    pacedNanoseconds: @escaping @Sendable () -> UInt64, counters: CodecTally,
     others: @escaping @Sendable () -> (sentByteCount: UInt64, laneCount: Int)
   ) {
     self.connection = connection

@@ -91,6 +91,7 @@ public final class SendingPipeline: Sendable {
   private let assignment: LaneAssignment
   private let pending: [SpanMap]
   private let gate: LaneGate
+  private let codecs: CodecSelection
   private let rings: [FrameRing]
   private let senders: [ChannelSender]
   private let connections: [Connection]
@@ -157,7 +158,8 @@ public final class SendingPipeline: Sendable {
     self.onEvent = onEvent
     frameSpots = spots
     gate = LaneGate(laneCount: laneCount)
-    counters = (0..<laneCount).map { _ in LaneCounters(choiceCount: configuration.codec.choices.count) }
+    counters = (0..<laneCount).map { _ in LaneCounters() }
+    codecs = CodecSelection(configuration.codec, laneCount: laneCount)
     ringByteCount = laneCount * slotCount * FrameRing.slotByteCount
     digestSums = Mutex(Array(repeating: BlockDigest(), count: memory.blocks.blocks.count))
   }
@@ -182,6 +184,10 @@ public final class SendingPipeline: Sendable {
 
   /// Changes how many lanes work at a time; any thread. The others wait between two stripes.
   public func set(workerCount: Int) { gate.set(workerCount) }
+
+  /// Changes the codec of a guest that runs; any thread. Lanes follow with their next frame.
+  /// - Returns: false if it cannot be changed.
+  public func set(codec: CodecPolicy) -> Bool { configuration.live != nil && codecs.set(codec) }
 
   /// Begins an iteration over the pending map. The one before must have been produced.
   public func begin(_ next: Iteration) {
@@ -252,14 +258,15 @@ public final class SendingPipeline: Sendable {
       case .senders: nil
       }
     let assembler = try FrameAssembler(
-      lane: number, blocks: memory.blocks,
-      encoder: LaneEncoder(
-        policy: configuration.codec, historyByteCount: configuration.historyByteCount,
-        connection: connections[assignment.channel(ofLane: number)],
-        pacedNanoseconds: { [sender = senders[assignment.channel(ofLane: number)]] in
-          sender.pacedNanoseconds.load(ordering: .relaxed)
-        }, counters: counters[number],
-        others: { (self.sentByteCount, self.lanesAtWork.load(ordering: .relaxed)) }),
+      lane: number, blocks: memory.blocks, codecs: codecs,
+      mayEncode: configuration.live != nil || configuration.codec != .none,
+      makeEncoder: { policy, tally in
+        LaneEncoder(
+          policy: policy, historyByteCount: self.configuration.historyByteCount,
+          connection: self.connections[self.assignment.channel(ofLane: number)],
+          pacedNanoseconds: { sender.pacedNanoseconds.load(ordering: .relaxed) }, counters: tally,
+          others: { (self.sentByteCount, self.lanesAtWork.load(ordering: .relaxed)) })
+      },
       ring: rings[number], counters: counters[number], sendsUnsummed: configuration.sendsUnsummed,
       isStopped: { self.isStopped },
       sendReady: sendReady)
@@ -276,7 +283,7 @@ public final class SendingPipeline: Sendable {
   }
 
   /// The sum over all lanes, now.
-  public var statistics: SendingStatistics { SendingStatistics(configuration.codec, counters) }
+  public var statistics: SendingStatistics { SendingStatistics(codecs, counters) }
 
   /// Where its threads run.
   public var placement: Placement {

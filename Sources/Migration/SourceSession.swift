@@ -124,6 +124,7 @@ public final class SourceSession: Sendable {
       bytesPerSecond: record.isPaused && new.switchoverBandwidth > 0 ? new.switchoverBandwidth : new.bandwidthLimit)
     cacheBudget.set(new.deltaCache)
     record.now.pipeline?.set(workerCount: new.workers)
+    _ = record.now.pipeline?.set(codec: new.codec)
     events.post(.steer)
   }
 

@@ -18,6 +18,17 @@ public struct CodecUsage: Sendable, Equatable, Codable {
 
   public init(codec: CodecChoice) { self.codec = codec.description }
 
+  /// Adds what the same codec did elsewhere.
+  public mutating func merge(_ other: CodecUsage) {
+    lanes += other.lanes
+    frames += other.frames
+    pages += other.pages
+    bytesIn += other.bytesIn
+    bytesOut += other.bytesOut
+    bypassedPages += other.bypassedPages
+    cpuNanoseconds += other.cpuNanoseconds
+  }
+
   /// CPU time per page that it was given.
   public var nanosecondsPerPage: Double {
     let count = pages + bypassedPages

@@ -200,6 +200,32 @@ struct SteeringTests {
     try running.migration.expectRunsAtDestination()
   }
 
+  @Test("The codec is changed while it runs, and back; every frame is decoded as it was encoded")
+  func codec() throws {
+    var setup = Self.busy()
+    setup.plan.compressibility = 60
+    setup.plan.mix = .standard
+    setup.codec = "auto"
+    setup.verify = true
+    let running = try Running(setup)
+    for (index, name) in ["none", "zstd:3", "lz4", "zstd-long", "deflate:1", "auto"].enumerated() {
+      try running.waitForIteration(index + 1)
+      let policy = try CodecPolicy(parsing: name)
+      try running.session.change { $0.codec = policy }
+      guard name != "auto" else { break }
+      try running.wait("the lanes to follow to \(name)") { now in
+        now.codecs.contains { $0.codec == policy.description && $0.lanes == 2 && $0.frames + $0.bypassedPages > 0 }
+      }
+    }
+    try running.session.order(.complete)
+    let report = try running.end()
+    try #require(report.outcome == .completed, "\(report.failure?.reason ?? "")")
+    #expect(report.codec.changes >= 6)
+    let used = Set(report.codec.uses.map { $0.codec })
+    #expect(used.isSuperset(of: ["none", "zstd:3", "lz4:1", "deflate:1"]), "\(used)")
+    try running.migration.expectRunsAtDestination()
+  }
+
   @Test("What cannot be had is refused, and changes nothing")
   func refused() throws {
     let running = try Running(Self.busy())
@@ -207,6 +233,8 @@ struct SteeringTests {
     let before = running.session.settings
     for change: (inout MigrationSettings) -> Void in [
       { $0.workers = 3 }, { $0.workers = 0 }, { $0.throttle = 100 }, { $0.throttle = -1 },
+      // Both sides keep no history: it was not asked for at the start.
+      { $0.codec = .automatic },
     ] {
       #expect(throws: SettingError.self) {
         try running.session.change { settings in
