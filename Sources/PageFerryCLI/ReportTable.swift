@@ -73,7 +73,14 @@ struct ReportTable {
           "\(ByteCount.format(use.bytes)) on the wire, cache \(ByteCount.format(UInt64(use.cacheSize))), hits \(rate) %\(overflow)"
         ))
     }
-    if let downtime = live.downtime { rows.append(("downtime", Self.downtime(downtime))) }
+    if live.highestThrottle > 0 {
+      let mean = Decimal.fixed(live.meanThrottle, digits: 1)
+      rows.append(("throttle", "\(mean) % of the time of the guest, at most \(live.highestThrottle) %"))
+    }
+    if let downtime = live.downtime {
+      let expected = live.expectedDowntime.map { ", expected \(Decimal.fixed($0, digits: 1)) ms" } ?? ""
+      rows.append(("downtime", Self.downtime(downtime) + expected))
+    }
     return rows
   }
 

@@ -77,6 +77,17 @@ final class DemoScreen: Sendable {
           "\(Decimal.fixed($0, digits: 1)) ms expected, \(Decimal.fixed(downtimeLimit, digits: 0)) ms allowed"
         } ?? "not known yet, \(Decimal.fixed(downtimeLimit, digits: 0)) ms allowed"
       ))
+    if let convergence = now.convergence {
+      let throttle = now.throttlePercentage ?? 0
+      rows.append(
+        (
+          "throttle",
+          "\(throttle) % now, \(Decimal.fixed(convergence.meanThrottle, digits: 0)) % so far"
+            + (convergence.isPaused ? ", the guest is paused by order" : "")
+            + (convergence.holds ? ", held: it stays here until it is released" : "")
+        ))
+      rows.append(("verdict", convergence.advice))
+    }
     return rows.map { name, value in
       name.isEmpty && value == title ? value : name + String(repeating: " ", count: 10 - name.count) + value
     }
