@@ -20,10 +20,13 @@ let package = Package(
   products: [
     .executable(name: "pageferry", targets: ["PageFerryCLI"]),
     .library(name: "PageFerry", targets: ["PageFerry"]),
+    .library(name: "PageFerryTelemetry", targets: ["Telemetry"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.7.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-system", from: "1.4.0"),
   ],
   targets: [
@@ -91,13 +94,22 @@ let package = Package(
         "PageModel", system, .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
 
+    .target(
+      name: "Telemetry",
+      dependencies: [
+        "Migration", "Convergence", "PageCodecs", "Transport", "HostSystem", "PageModel", system,
+        .product(name: "CoreMetrics", package: "swift-metrics"), .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+      ], swiftSettings: swift),
+
     // Floor 6
     .executableTarget(
       name: "PageFerryCLI",
       dependencies: [
-        "PageFerry", "Bench", "Workload", "Migration", "Convergence", "GuestMemory", "Lanes", "PageKernels",
-        "HostSystem", "PageCodecs", "PageModel", system,
+        "PageFerry", "Bench", "Telemetry", "Workload", "Migration", "Convergence", "GuestMemory", "Lanes",
+        "PageKernels", "HostSystem", "PageCodecs", "PageModel", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
 
@@ -143,6 +155,12 @@ let package = Package(
       name: "BenchTests",
       dependencies: [
         "Bench", "Migration", "Workload", "Transport", "GuestMemory", "HostSystem", "PageModel", "TestSupport",
+      ], swiftSettings: swift),
+    .testTarget(
+      name: "TelemetryTests",
+      dependencies: [
+        "Telemetry", "Migration", "Convergence", "Transport", "GuestMemory", "PageCodecs", "PageModel", "HostSystem",
+        "TestSupport", system, .product(name: "CoreMetrics", package: "swift-metrics"),
       ], swiftSettings: swift),
     .testTarget(
       name: "CommandTests",

@@ -9,6 +9,12 @@ import PageModel
 import Wire
 
 extension SourceSession {
+  /// The migration's name, short, as both sides' logs have it.
+  public var name: String { "\(identity)" }
+
+  /// The iterations that are over, oldest first; of more than 200, the first and the latest.
+  public var iterations: [IterationReport] { record.now.iterations }
+
   /// Where the migration stands.
   public var statistics: MigrationStatistics {
     let now = record.now

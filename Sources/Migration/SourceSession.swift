@@ -79,7 +79,7 @@ public final class SourceSession: Sendable {
 
   let guest: any Guest
   var memory: any SourceMemory { guest.memory }
-  let configuration: Configuration
+  public let configuration: Configuration
   let clock = PhaseClock()
   let identity = SessionIdentity.random()
   private let events = Mailbox<SessionEvent>()
