@@ -12,15 +12,20 @@ enum Outcome {
   /// - Parameters:
   ///   - run: the session's blocking call.
   ///   - cancel: asks it to end.
+  ///   - watch: begins to export what happens.
   static func of(
     _ options: CommonOptions, statistics: @escaping @Sendable () -> MigrationStatistics,
-    cancel: @escaping @Sendable (String) -> Void, run: () -> MigrationReport
+    cancel: @escaping @Sendable (String) -> Void, watch: () throws -> RunningTelemetry? = { nil },
+    run: () -> MigrationReport
   ) throws {
     onTermination(cancel)
+    let watching = try watch()
+    defer { watching?.stop() }
     let display = ProgressDisplay(reading: statistics)
     if !options.quiet { display.start() }
     let report = run()
     display.stop()
+    watching?.finish()
     if options.json {
       print(try ReportTable.json(report))
     } else if report.failure == nil {

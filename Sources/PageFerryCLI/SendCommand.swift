@@ -65,6 +65,10 @@ struct SendCommand: ParsableCommand {
   @Flag(help: "Do not compare a digest of every block before the commit.")
   var noVerify = false
 
+  @Flag(help: "With --http: beyond this host, although whoever connects can read along.")
+  var insecure = false
+
+  @OptionGroup(title: "Watching it") var telemetry: TelemetryOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
@@ -92,7 +96,9 @@ struct SendCommand: ParsableCommand {
         channelCount: channels, laneCount: workers ?? defaultWorkers(policy), codec: policy,
         historyByteCount: history.bytes, bandwidthLimit: bandwidth?.bytesPerSecond ?? 0, verify: !noVerify,
         placement: common.placementOptions, zeroCopy: .init(zeroCopy), software: PageFerry.software))
-    try Outcome.of(common, statistics: { session.statistics }, cancel: { session.cancel($0) }, run: { session.run() })
+    try Outcome.of(
+      common, statistics: { session.statistics }, cancel: { session.cancel($0) },
+      watch: { try telemetry.start(session, insecure: insecure, quiet: common.quiet) }, run: { session.run() })
   }
 
   /// Without a codec a lane is faster than its channel; with one, every CPU helps.

@@ -39,17 +39,20 @@ enum Command {
 
     /// The port that a receiver says it listens on.
     func port(after words: String = "waiting for a sender") throws -> Int {
+      try #require(Int(try line(with: words).split(separator: ":").last ?? ""))
+    }
+
+    /// The first line on standard error that has `words`, once it is there.
+    func line(with words: String) throws -> String {
       while true {
         let chunk = error.fileHandleForReading.availableData
-        try #require(!chunk.isEmpty, "the receiver ended: \(errorText.withLock { $0 })")
+        try #require(!chunk.isEmpty, "it ended: \(errorText.withLock { $0 })")
         let text = errorText.withLock { text in
           text += String(decoding: chunk, as: UTF8.self)
           return text
         }
-        guard let line = text.split(separator: "\n").first(where: { $0.contains(words) }) else {
-          continue
-        }
-        return try #require(Int(line.split(separator: ":").last ?? ""))
+        guard let line = text.split(separator: "\n").first(where: { $0.contains(words) }) else { continue }
+        return String(line)
       }
     }
 

@@ -27,6 +27,7 @@ struct DemoCommand: ParsableCommand {
   @OptionGroup(title: "The migration") var move: MoveOptions
   @OptionGroup(title: "Convergence") var steering: SteeringOptions
   @OptionGroup(title: "A trace for 'pageferry plan'") var recording: RecordOptions
+  @OptionGroup(title: "Watching it") var telemetry: TelemetryOptions
 
   @Option(help: ArgumentHelp("Let the guest run on for this long before it is proved undamaged.", valueName: "seconds"))
   var settle = 2.0
@@ -41,7 +42,8 @@ struct DemoCommand: ParsableCommand {
     transform: Endpoint.init(parsing:))
   var listen: Endpoint?
 
-  @Flag(help: "With --listen: beyond this host, although the connection is neither encrypted nor authenticated.")
+  @Flag(
+    help: "With --listen or --http: beyond this host, although the connection is neither encrypted nor authenticated.")
   var insecure = false
 
   /// The process that started this one, which speaks lines of JSON with it.
@@ -53,6 +55,9 @@ struct DemoCommand: ParsableCommand {
   func validate() throws {
     guard to == nil || listen == nil else { throw ValidationError("Give --to or --listen, not both.") }
     guard listen == nil || recording.record == nil else { throw ValidationError("--record is for the sender.") }
+    guard listen == nil || !telemetry.isWanted else {
+      throw ValidationError("--http and --metrics-file are for the side that sends.")
+    }
     guard (0...86400).contains(settle) else { throw ValidationError("--settle takes 0 to 86400 s.") }
   }
 
@@ -64,8 +69,7 @@ struct DemoCommand: ParsableCommand {
     }
     try DemoSender(
       plan: try guest.plan(), guest: guest, move: move, steering: steering, recording: recording, settle: settle,
-      receiver: to,
-      options: common
+      receiver: to, options: common, telemetry: telemetry, insecure: insecure
     ).run()
   }
 }

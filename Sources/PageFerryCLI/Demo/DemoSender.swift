@@ -20,6 +20,8 @@ struct DemoSender {
   /// A demo that listens elsewhere; nil: one that is started here.
   let receiver: Endpoint?
   let options: CommonOptions
+  let telemetry: TelemetryOptions
+  let insecure: Bool
 
   func run() throws {
     // Before the guest's threads: they would take the signals.
@@ -44,6 +46,8 @@ struct DemoSender {
     configuration.logger = try logger()
     let session = SourceSession(guest: running, configuration: configuration)
     migration.withLock { $0 = session }
+    let watching = try telemetry.start(session, insecure: insecure, quiet: options.quiet)
+    defer { watching?.stop() }
     let screen = DemoScreen(
       title: "\(ByteCount.format(guest.memory.bytes)) guest, \(plan)", downtimeLimit: Double(move.downtimeLimit),
       json: options.json, reading: { (session.statistics, running.statistics) })
@@ -52,6 +56,7 @@ struct DemoSender {
     let report = session.run()
     screen.stop()
     watch?.stop()
+    watching?.finish()
     guard report.failure == nil else {
       if options.json { Console.output(try ReportTable.line(DemoEnd(report: report, proof: nil))) }
       throw Outcome.exit(report)
