@@ -70,7 +70,7 @@ private let browser: (path: String, comment: Comment) = {
     process.arguments =
       [
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--disable-background-networking", "--user-data-dir=\(folder.path)", "--timeout=3000",
+        "--disable-background-networking", "--disable-breakpad", "--user-data-dir=\(folder.path)", "--timeout=3000",
         "--virtual-time-budget=3000",
       ] + more + [page]
     process.standardOutput = output

@@ -9,7 +9,7 @@ final class WebClient {
 
   init(_ endpoint: Endpoint) throws {
     guard case .tcp(_, let port) = endpoint else { throw CancellationError() }
-    descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+    descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
