@@ -13,6 +13,20 @@ public final class CacheBudget: Sendable {
     /// As much as the measured hot set needs, at most a quarter of guest memory.
     case automatic
 
+    /// Reads `auto`, `off`, a share of guest memory (`1%`) or a size (`64MiB`); nil for anything else.
+    public init?(parsing text: String) {
+      switch text.lowercased() {
+      case "auto": self = .automatic
+      case "off", "0": self = .off
+      case let text where text.hasSuffix("%"):
+        guard let share = Double(text.dropLast()), share > 0, share <= 100 else { return nil }
+        self = .percent(share)
+      case let text:
+        guard let count = ByteCount.parse(text) else { return nil }
+        self = .bytes(count)
+      }
+    }
+
     public var description: String {
       switch self {
       case .off: "off"

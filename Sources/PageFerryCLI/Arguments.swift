@@ -43,15 +43,8 @@ struct Bandwidth: ExpressibleByArgument {
   let bytesPerSecond: UInt64
 
   init?(argument: String) {
-    var text = argument.lowercased()
-    for suffix in ["/s", "ps"] where text.hasSuffix(suffix) { text = String(text.dropLast(2)) }
-    for (suffix, bits) in [("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3)] where text.hasSuffix(suffix) {
-      guard let value = Double(text.dropLast(4)), value > 0, value < 1e6 else { return nil }
-      bytesPerSecond = UInt64(value * bits / 8)
-      return
-    }
-    guard let bytes = ByteCount.parse(text), bytes > 0 else { return nil }
-    bytesPerSecond = bytes
+    guard let rate = ByteCount.parseRate(argument) else { return nil }
+    bytesPerSecond = rate
   }
 }
 

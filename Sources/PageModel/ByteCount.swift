@@ -21,6 +21,19 @@ public enum ByteCount {
     return number(lower[...], radix: 10)
   }
 
+  /// Bytes per second, typed as bytes (`100MiB`) or as a link's bits (`1Gbit`, `500Mbit`), with or without `/s` or `ps`.
+  /// - Returns: nil if `text` is neither, or less than one byte.
+  public static func parseRate(_ text: String) -> UInt64? {
+    var rate = text.lowercased()
+    for suffix in ["/s", "ps"] where rate.hasSuffix(suffix) { rate = String(rate.dropLast(2)) }
+    for (suffix, bits) in [("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3)] where rate.hasSuffix(suffix) {
+      guard let value = Double(rate.dropLast(4)), value > 0, value < 1e6, value * bits >= 8 else { return nil }
+      return UInt64(value * bits / 8)
+    }
+    guard let bytes = parse(rate), bytes > 0 else { return nil }
+    return bytes
+  }
+
   /// Digits only: Swift's own initialiser would take a sign.
   private static func number(_ digits: Substring, radix: Int) -> UInt64? {
     digits.first == "+" || digits.first == "-" ? nil : UInt64(digits, radix: radix)

@@ -108,18 +108,6 @@ struct MoveOptions: ParsableArguments {
 }
 
 extension CacheBudget.Size: ExpressibleByArgument {
-  public init?(argument: String) {
-    switch argument.lowercased() {
-    case "auto": self = .automatic
-    case "off", "0": self = .off
-    case let text where text.hasSuffix("%"):
-      guard let share = Double(text.dropLast()), share > 0, share <= 100 else { return nil }
-      self = .percent(share)
-    case let text:
-      guard let count = ByteCount.parse(text) else { return nil }
-      self = .bytes(count)
-    }
-  }
-
+  public init?(argument: String) { self.init(parsing: argument) }
   public var defaultValueDescription: String { description }
 }
