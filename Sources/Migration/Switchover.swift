@@ -51,6 +51,7 @@ struct Switchover {
         throw MigrationFailure(.guestFailed, "the guest could not be paused: \(error)")
       }
       record.notePaused(at: started)
+      dialogue.steering.pace()
     }
     record.noteHandingOver()
     let stoppedAt = HostClock.now()

@@ -190,9 +190,16 @@ final class Steering {
 
   // MARK: Doing
 
+  /// Holds the channels to the limit that there is now: another one may hold while the guest stands still.
+  func pace() {
+    let isOther = record.isPaused && settings.switchoverBandwidth > 0
+    pacer.set(bytesPerSecond: isOther ? settings.switchoverBandwidth : settings.bandwidthLimit)
+  }
+
   private func apply(_ changed: MigrationSettings) {
     let before = settings
     settings = changed
+    pace()
     if changed.bandwidthLimit != before.bandwidthLimit { wire.restart() }
     if changed.policy != before.policy { ramp.restart() }
     if let percent = changed.throttle {
@@ -219,6 +226,7 @@ final class Steering {
       mustSwitchOver = false
       record.noteRunsAgain()
       narrator.say("the guest runs on, by order")
+      pace()
     }
     if let changed = controls.settings(after: &generation) { apply(changed) }
   }
@@ -235,6 +243,7 @@ final class Steering {
     record.notePaused(at: now)
     narrator.say(
       "the guest is paused (\(reason)); \(record.remainingPages) pages are left to send")
+    pace()
   }
 
   private func keepDeadline() throws(MigrationFailure) {
