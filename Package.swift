@@ -88,6 +88,12 @@ let package = Package(
       ], swiftSettings: swift),
 
     .target(
+      name: "Control",
+      dependencies: [
+        "Migration", "Convergence", "Lanes", "PageCodecs", "HostSystem", "CHostSystem", "PageModel", system,
+      ], swiftSettings: swift),
+
+    .target(
       name: "Bench",
       dependencies: [
         "Migration", "Lanes", "Workload", "Transport", "GuestMemory", "PageCodecs", "PageKernels", "HostSystem",
@@ -106,7 +112,7 @@ let package = Package(
     .executableTarget(
       name: "PageFerryCLI",
       dependencies: [
-        "PageFerry", "Bench", "Telemetry", "Workload", "Migration", "Convergence", "GuestMemory", "Lanes",
+        "PageFerry", "Bench", "Control", "Telemetry", "Workload", "Migration", "Convergence", "GuestMemory", "Lanes",
         "PageKernels", "HostSystem", "PageCodecs", "PageModel", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -150,6 +156,12 @@ let package = Package(
       dependencies: [
         "Migration", "Convergence", "Workload", "Lanes", "Wire", "Transport", "GuestMemory", "PageModel", "PageCodecs",
         "PageKernels", "HostSystem", "TestSupport", .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: swift),
+    .testTarget(
+      name: "ControlTests",
+      dependencies: [
+        "Control", "Migration", "Convergence", "Workload", "Lanes", "Transport", "GuestMemory", "PageModel",
+        "PageCodecs", "HostSystem", "TestSupport", system, .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
     .testTarget(
       name: "BenchTests",

@@ -57,6 +57,15 @@ int hs_socket_set_timeouts(int fd, int64_t receive_ns, int64_t send_ns) {
   return result != 0 ? result : set_timeout(fd, SO_SNDTIMEO, send_ns);
 }
 
+int hs_socket_peer_user(int fd, uint32_t *user) {
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+    return -errno;
+  *user = peer.uid;
+  return 0;
+}
+
 // The kernel is given the caller's list as it is.
 _Static_assert(sizeof(struct hs_iovec) == sizeof(struct iovec), "same size");
 _Static_assert(offsetof(struct hs_iovec, base) == offsetof(struct iovec, iov_base), "same place");

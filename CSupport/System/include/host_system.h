@@ -218,6 +218,9 @@ int hs_tcp_get_path(int fd, struct hs_tcp_path *path);
 // SO_RCVTIMEO and SO_SNDTIMEO; 0 means none.
 int hs_socket_set_timeouts(int fd, int64_t receive_ns, int64_t send_ns);
 
+// SO_PEERCRED of a connected Unix socket: the effective user of the process at the other end, when it connected.
+int hs_socket_peer_user(int fd, uint32_t *user);
+
 // A part of a vectored write or read; laid out as the kernel's struct iovec.
 struct hs_iovec {
   void *base;
