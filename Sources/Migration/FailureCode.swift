@@ -50,7 +50,7 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
     case .diskFull: "the destination's disk is full"
     case .outputFailed: "the output cannot be written (an I/O error)"
     case .memoryUnavailable: "the guest's memory cannot be reserved on this host"
-    case .cannotListen: "the receiver cannot listen (port in use, bad address)"
+    case .cannotListen: "the receiver, or a control socket, cannot listen (port or path in use, bad address)"
     case .peerAbsent: "no receiver answered within --connect-timeout, or no sender came within --wait"
     case .peerLost: "the peer vanished before the commit"
     case .notPageFerry: "the peer does not speak PageFerry's protocol"

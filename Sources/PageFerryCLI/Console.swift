@@ -30,9 +30,10 @@ final class Console: Sendable {
     }
   }
 
-  /// Shows `lines` in place of those shown before; each is cut at the terminal's width.
+  /// Shows `lines` in place of those shown before; each is cut at the terminal's width, and all at its height.
   func showScreen(_ lines: [String]) {
-    let width = Self.width
+    let (width, height) = Self.size
+    let lines = lines.prefix(height)
     progressShown.withLock { shown in
       Self.write(Self.erase(shown) + lines.map { String($0.prefix(width)) }.joined(separator: "\n"))
       shown = lines.count
@@ -48,9 +49,13 @@ final class Console: Sendable {
     }
   }
 
-  private static var width: Int {
+  /// Columns and rows of the terminal that can be written to.
+  private static var size: (width: Int, height: Int) {
     var size = winsize()
-    return unsafe ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 20 ? Int(size.ws_col) - 1 : 100
+    guard unsafe ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 20, size.ws_row > 5 else {
+      return (100, 50)
+    }
+    return (Int(size.ws_col) - 1, Int(size.ws_row) - 1)
   }
 
   /// Prints a line on standard output at once, for whoever reads along.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import Control
 import Glibc
 import HostSystem
 import PageFerry
@@ -54,14 +55,17 @@ enum Outcome {
   }
 
   /// Ends the process at once, when a signal came before there was anything to cancel.
-  static func leave() { _exit(128 + signalNumber.load(ordering: .relaxed)) }
+  static func leave() {
+    ControlSocket.removeFiles()
+    _exit(128 + signalNumber.load(ordering: .relaxed))
+  }
 
   /// Has SIGINT, SIGTERM and SIGHUP cancel the migration; the second one ends the process.
   static func onTermination(_ cancel: @escaping @Sendable (String) -> Void) {
     SignalWatcher.start { number in
       let first = signalNumber.exchange(number, ordering: .relaxed) == 0
       // Whoever asks twice does not want to wait.
-      if !first { _exit(128 + number) }
+      if !first { leave() }
       let name = number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "SIGHUP"
       cancel("cancelled by \(name)")
     }

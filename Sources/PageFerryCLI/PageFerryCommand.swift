@@ -23,8 +23,8 @@ struct PageFerryCommand: ParsableCommand {
       """,
     version: PageFerry.version,
     subcommands: [
-      DemoCommand.self, SendCommand.self, ReceiveCommand.self, PlanCommand.self, BenchCommand.self,
-      ThrottleCommand.self, DoctorCommand.self, ExitCodesCommand.self, ThrottleGuardianCommand.self,
+      DemoCommand.self, SendCommand.self, ReceiveCommand.self, PlanCommand.self, ControlCommandLine.self,
+      BenchCommand.self, ThrottleCommand.self, DoctorCommand.self, ExitCodesCommand.self, ThrottleGuardianCommand.self,
     ])
 }
 
@@ -40,6 +40,7 @@ struct ExitCodesCommand: ParsableCommand {
     for code in FailureCode.allCases where code != .cancelled {
       print("\(code.rawValue < 10 ? "  " : " ")\(code.rawValue)  \(code.meaning)")
     }
+    for code in ControlExit.allCases { print(" \(code.rawValue)  \(code.meaning)") }
     print(" 64  wrong options: see --help")
     print("130  cancelled by SIGINT (Ctrl-C)")
     print("143  cancelled by SIGTERM")

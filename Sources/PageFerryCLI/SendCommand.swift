@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import Control
 import HostSystem
 import PageFerry
 
@@ -69,6 +70,7 @@ struct SendCommand: ParsableCommand {
   var insecure = false
 
   @OptionGroup(title: "Watching it") var telemetry: TelemetryOptions
+  @OptionGroup var control: ControlOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
@@ -96,9 +98,17 @@ struct SendCommand: ParsableCommand {
         channelCount: channels, laneCount: workers ?? defaultWorkers(policy), codec: policy,
         historyByteCount: history.bytes, bandwidthLimit: bandwidth?.bytesPerSecond ?? 0, verify: !noVerify,
         placement: common.placementOptions, zeroCopy: .init(zeroCopy), software: PageFerry.software))
+    let socket = try control.socket()
+    defer { socket?.finish(nil) }
     try Outcome.of(
       common, statistics: { session.statistics }, cancel: { session.cancel($0) },
-      watch: { try telemetry.start(session, insecure: insecure, quiet: common.quiet) }, run: { session.run() })
+      watch: { try telemetry.start(session, insecure: insecure, quiet: common.quiet) },
+      run: {
+        socket?.start(session)
+        let report = session.run()
+        socket?.finish(report)
+        return report
+      })
   }
 
   /// Without a codec a lane is faster than its channel; with one, every CPU helps.

@@ -28,6 +28,7 @@ struct DemoCommand: ParsableCommand {
   @OptionGroup(title: "Convergence") var steering: SteeringOptions
   @OptionGroup(title: "A trace for 'pageferry plan'") var recording: RecordOptions
   @OptionGroup(title: "Watching it") var telemetry: TelemetryOptions
+  @OptionGroup var control: ControlOptions
 
   @Option(help: ArgumentHelp("Let the guest run on for this long before it is proved undamaged.", valueName: "seconds"))
   var settle = 2.0
@@ -69,7 +70,7 @@ struct DemoCommand: ParsableCommand {
     }
     try DemoSender(
       plan: try guest.plan(), guest: guest, move: move, steering: steering, recording: recording, settle: settle,
-      receiver: to, options: common, telemetry: telemetry, insecure: insecure
+      receiver: to, control: control, options: common, telemetry: telemetry, insecure: insecure
     ).run()
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import Control
 import Glibc
 import GuestMemory
 import HostSystem
@@ -19,6 +20,7 @@ struct DemoSender {
   let settle: Double
   /// A demo that listens elsewhere; nil: one that is started here.
   let receiver: Endpoint?
+  let control: ControlOptions
   let options: CommonOptions
   let telemetry: TelemetryOptions
   let insecure: Bool
@@ -27,6 +29,8 @@ struct DemoSender {
     // Before the guest's threads: they would take the signals.
     let migration = Mutex<SourceSession?>(nil)
     Outcome.onTermination { reason in migration.withLock { $0 }?.cancel(reason) ?? Outcome.leave() }
+    let socket = try control.socket()
+    defer { socket?.finish(nil) }
     let running = try makeGuest()
     let recorder = try recording.recordBefore(running, quiet: options.quiet || options.json)
     let child: ChildProcess? = receiver == nil ? try startReceiver() : nil
@@ -48,12 +52,14 @@ struct DemoSender {
     migration.withLock { $0 = session }
     let watching = try telemetry.start(session, insecure: insecure, quiet: options.quiet)
     defer { watching?.stop() }
+    socket?.start(session)
     let screen = DemoScreen(
       title: "\(ByteCount.format(guest.memory.bytes)) guest, \(plan)", downtimeLimit: Double(move.downtimeLimit),
       json: options.json, reading: { (session.statistics, running.statistics) })
     if !options.quiet || options.json { screen.start() }
     let watch = recorder?.watch { session.statistics.status == .active }
     let report = session.run()
+    socket?.finish(report)
     screen.stop()
     watch?.stop()
     watching?.finish()
