@@ -21,8 +21,9 @@ import Testing
       sender = try Command.start([
         "send", image, "127.0.0.1:\(try receiver.port())", "--codec", "none", "--bandwidth", "2MiB", "--dead-peer", "4",
       ])
-      // 8 MiB at 2 MiB/s: half a second in, it is under way.
-      Thread.sleep(forTimeInterval: 0.6)
+      // 8 MiB at 2 MiB/s: a while after the two have met, it is under way.
+      _ = try receiver.line(with: "session ")
+      Thread.sleep(forTimeInterval: 0.4)
     }
   }
 
