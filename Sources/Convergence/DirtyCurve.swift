@@ -87,6 +87,12 @@ public struct DirtyCurve: Sendable, Codable, Equatable {
   /// Pages on average over windows from `from` to `to` seconds.
   public func meanPages(from: Double, to: Double) -> Double {
     guard to > from else { return pages(in: from) }
+    if case .random(let rate, let workingSet) = shape, workingSet > 0 {
+      // The integral of what pages(in:) says.
+      let length = rate * (to - from) * pace / workingSet
+      guard length > 1e-6 else { return pages(in: (from + to) / 2) }
+      return workingSet * (1 + exp(-rate * max(0, from) * pace / workingSet) * expm1(-length) / length)
+    }
     // Early windows are where it bends: twelve steps, shorter at the beginning, the middle of each.
     let steps = 12
     var sum = 0.0
@@ -110,6 +116,18 @@ public struct DirtyCurve: Sendable, Codable, Equatable {
     }
     return rate * pace
   }
+
+  /// Writes of pages per second as they are estimated from what is seen in `seconds`: some of them go to pages that were
+  /// written a moment before, as many as if each page of the working set were as likely as any other.
+  func writeRate(seenIn seconds: Double) -> Double {
+    let (seen, all) = (pages(in: seconds), workingSet)
+    guard seconds > 0, seen > 0, all > 0 else { return 0 }
+    let share = min(Self.seenShareMax, seen / all)
+    return seen / seconds * (share < 0.01 ? 1 : -log1p(-share) / share)
+  }
+
+  /// More than this of the working set in a window says only that it was all.
+  private static let seenShareMax = 0.97
 
   /// Pages that are dirtied at all, given time.
   public var workingSet: Double {

@@ -15,7 +15,7 @@ public struct Verdict: Sendable, Equatable {
   public var kind: Kind
   /// Seconds until the guest can be paused, if that can be said.
   public var timeToConverge: Double?
-  /// The downtime at which iterations stop getting better, in seconds.
+  /// The downtime that is left when iterations stop getting better, in seconds.
   public var reachableDowntime: Double?
   /// What would do, each by itself: a throttle (share of the guest's time), and this many times the bandwidth.
   public var neededThrottle: Double?
@@ -47,27 +47,29 @@ public struct Verdict: Sendable, Equatable {
     neededBandwidth = Self.bandwidth(reading, dirty: dirty, transfer: transfer)
   }
 
-  /// How many times the bandwidth makes the plateau fit. More of it makes the plateau lower and the room larger.
+  /// How many times the bandwidth makes the plateau fit: more of it makes the plateau lower and the room larger.
   private static func bandwidth(_ reading: ConvergenceReading, dirty: Double, transfer: Double) -> Double {
-    var (low, high) = (1.0, max(2, dirty / transfer * 1.01))
-    for _ in 0..<50 {
-      let middle = (low + high) / 2
-      let faster = transfer * middle
-      let left = Plateau(dirtyRate: dirty, transferRate: faster, workingSet: reading.workingSet).left
-      let room = max(0, reading.downtimeLimit - reading.fixedDowntime) * faster
-      if left > room { low = middle } else { high = middle }
-    }
-    return high
+    let time = max(0, reading.downtimeLimit - reading.fixedDowntime)
+    // W(1 − T/r) = T · time.
+    return reading.workingSet / (time + reading.workingSet / dirty) / transfer
   }
+
+  /// Iterations after which nobody waits for an end.
+  private static let iterationMax = 300
 
   /// Seconds until what is left fits.
   private static func time(_ reading: ConvergenceReading, dirty: Double, transfer: Double, room: Double) -> Double? {
+    let page = Double(PageGeometry.pageByteCount)
+    let curve = DirtyCurve.random(pagesPerSecond: dirty / page, workingSet: reading.workingSet / page)
     var left = reading.pending
     var seconds = 0.0
-    for _ in 0..<1000 where left > room {
-      let duration = left / transfer + reading.fixedDowntime / 2
+    var walk = left / transfer
+    for _ in 0..<iterationMax where left > room {
+      let duration = walk + reading.fixedDowntime / 2
       seconds += duration
-      left = DirtyWindow.bytes(rate: dirty, workingSet: reading.workingSet, seconds: duration)
+      left = curve.meanPages(in: duration) * page
+      // A page is looked at again about as long after the last time as a walk takes.
+      walk = curve.pages(in: duration) * page / transfer
     }
     return left <= room ? seconds : nil
   }
