@@ -142,10 +142,18 @@ public struct DirtyTrace: Sendable, Equatable {
     return points.isEmpty ? nil : .measured(points, limit: memoryPages)
   }
 
+  /// Samples of the guest as it is when it is left alone. Those that were taken while it moved know no working set; they
+  /// are of a guest that may have been throttled, and of pages that somebody else was reading: they count only if there
+  /// is nothing else.
+  private var ownPace: [Sample] {
+    let alone = samples.filter { $0.workingSetPages != nil }
+    return alone.isEmpty ? samples : alone
+  }
+
   private func means(_ figure: (Window) -> Double?) -> [DirtyCurve.Point] {
     // Windows of 0.1 s come as 0.1003 s: lengths within a factor of the fourth root of 2 are one.
     var sums: [Int: (seconds: Double, pages: Double, count: Double)] = [:]
-    for window in samples.lazy.flatMap({ $0.windows }) {
+    for window in ownPace.lazy.flatMap({ $0.windows }) {
       guard let pages = figure(window) else { continue }
       let key = Self.key(window.seconds)
       let before = sums[key] ?? (0, 0, 0)

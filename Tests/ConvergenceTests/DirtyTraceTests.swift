@@ -63,9 +63,20 @@ struct DirtyTraceTests {
     let curve = trace.curve
     #expect(abs(curve.pages(in: 0.1) - 100) < 0.01 && curve.pages(in: 0.4) == 300 && curve.pages(in: 5) == 1000)
     #expect(curve.limit == 262_144 && trace.spanCurve == nil && trace.place == nil)
-    try trace.append(.init(t: 5.5, windows: [.init(seconds: 0.4, pages: 300, spans: 40)], place: [0.25, 0.5]))
+    try trace.append(
+      .init(t: 5.5, windows: [.init(seconds: 0.4, pages: 300, spans: 40)], workingSetPages: 1000, place: [0.25, 0.5]))
     #expect(trace.spanCurve?.pages(in: 0.4) == 40 && trace.place == 0.25...0.5)
     try trace.append(.init(t: 6, windows: [], content: .init(holeShare: 0.5, zeroShare: 0.25)))
     #expect(trace.content?.zeroShare == 0.25)
+  }
+
+  @Test("Samples that were taken while the guest moved count only if there are no others")
+  func whileMoving() throws {
+    var trace = try Self.trace()
+    try trace.append(.init(t: 1, windows: [.init(seconds: 0.1, pages: 10)]))
+    #expect(abs(trace.curve.pages(in: 0.1) - 10) < 0.01)
+    try trace.append(.init(t: 2, windows: [.init(seconds: 0.1, pages: 100)], workingSetPages: 900))
+    try trace.append(.init(t: 3, windows: [.init(seconds: 0.1, pages: 20)]))
+    #expect(abs(trace.curve.pages(in: 0.1) - 100) < 0.01)
   }
 }

@@ -45,6 +45,25 @@ struct DirtyRecorderTests {
     #expect(ages.windows().isEmpty)
   }
 
+  @Test("Stripes that nobody writes to do not make the others count more")
+  func agesOfSome() {
+    var ages = StripeAges(stripeCount: 4, stripesOfGuest: 40, now: 0)
+    let tick: UInt64 = 100_000_000
+    // One stripe of four gets eight pages a tick, and is read after every second; long after the others should have been.
+    for look in 1...40 {
+      var masks = StripeMasks(repeating: 0)
+      masks[0] = look % 2 == 1 ? 0xff : 0xffff
+      for stripe in 0..<4 {
+        ages.note(
+          stripe: stripe, stripe == 2 ? masks : StripeMasks(repeating: 0), before: UInt64(look - 1) * tick,
+          now: UInt64(look) * tick)
+      }
+      if look == 20 { _ = ages.windows() }
+    }
+    let found = ages.windows()
+    #expect(!found.isEmpty && found.allSatisfy { $0.pages >= 80 && $0.pages <= 160 }, "\(found)")
+  }
+
   private static let refusal = DirtyTracking.refusal(of: .automatic)
 
   @Test("A real guest: the curve is that of its plan, and nothing is taken from a migration that looks on")

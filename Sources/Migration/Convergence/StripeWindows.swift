@@ -83,12 +83,15 @@ struct StripeAges {
   /// What was seen of a stripe at the last look, and since when it has been collecting.
   private var seen: [StripeMasks]
   private var since: [UInt64]
+  /// Stripes that were seen written: the others, which nobody can see being read, say nothing of an age.
+  private var isWritten: [Bool]
   private var sums: [(seconds: Double, pages: Double, count: Double)]
   private let stripesOfGuest: Double
 
   init(stripeCount: Int, stripesOfGuest: Int, now: UInt64) {
     seen = Array(repeating: StripeMasks(repeating: 0), count: stripeCount)
     since = Array(repeating: now, count: stripeCount)
+    isWritten = Array(repeating: false, count: stripeCount)
     sums = Array(repeating: (0, 0, 0), count: StripeWindows.doublings)
     self.stripesOfGuest = Double(stripesOfGuest)
   }
@@ -104,6 +107,8 @@ struct StripeAges {
     seen[stripe] = masks
     // It was read since the last look, in the middle of that time as far as anybody knows.
     if lost { since[stripe] = before + (now - before) / 2 }
+    if pages > 0 { isWritten[stripe] = true }
+    guard isWritten[stripe] else { return }
     let age = Double(now - since[stripe]) / 1e9
     // Each length takes the ages near it.
     for length in sums.indices {
@@ -118,9 +123,10 @@ struct StripeAges {
   /// What was seen so far, as windows of the whole guest; lengths that too few stripes had are left out. Begins anew.
   mutating func windows() -> [DirtyTrace.Window] {
     defer { sums = Array(repeating: (0, 0, 0), count: StripeWindows.doublings) }
-    let enough = Double(seen.count) / 4
-    return sums.filter { $0.count > 0 && $0.count >= enough }.map {
-      DirtyTrace.Window(seconds: $0.seconds / $0.count, pages: $0.pages / $0.count * stripesOfGuest)
+    let written = Double(isWritten.count { $0 })
+    let scale = written / Double(max(1, seen.count)) * stripesOfGuest
+    return sums.filter { $0.count > 0 && $0.count >= written / 4 }.map {
+      DirtyTrace.Window(seconds: $0.seconds / $0.count, pages: $0.pages / $0.count * scale)
     }
   }
 }
