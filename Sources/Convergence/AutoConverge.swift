@@ -6,7 +6,7 @@
 /// Looked at once per period: more written than ``Parameters/trigger`` of what was sent counts as a hit, and every second
 /// hit throttles: ``Parameters/initial`` first, then ``Parameters/increment`` more. It never gives back.
 public struct AutoConverge: Sendable, Equatable {
-  public struct Parameters: Sendable, Equatable {
+  public struct Parameters: Sendable, Codable, Equatable {
     /// Percent of what was sent that may be written.
     public var trigger = 50
     /// Percent of throttle: the first step, each further one, and the most.

@@ -39,3 +39,19 @@ public struct ConvergencePolicy: OptionSet, Sendable, CustomStringConvertible {
     isEmpty ? "none" : Self.names.filter { contains($0.policy) }.map { $0.name }.joined(separator: ",")
   }
 }
+
+extension ConvergencePolicy: Codable {
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    let text = try container.decode(String.self)
+    guard let policy = Self(text) else {
+      throw DecodingError.dataCorruptedError(in: container, debugDescription: "no policy: '\(text)'")
+    }
+    self = policy
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(description)
+  }
+}

@@ -6,7 +6,7 @@
 /// it to its share follows from that. A guest that does not slow down in proportion (it had time to spare) looks faster at
 /// the next look, and is throttled more, until it does; one that slows down on its own is given back.
 public struct DirtyLimit: Sendable, Equatable {
-  public struct Parameters: Sendable, Equatable {
+  public struct Parameters: Sendable, Codable, Equatable {
     /// What may be written, per what is sent.
     public var fraction = 0.85
     /// The most throttle, in percent.

@@ -15,19 +15,32 @@ public struct Forecast: Sendable {
   /// Runs it.
   public func run() -> ForecastOutcome {
     var outcome = simulate(input)
-    if !outcome.converges { outcome.shortfall = shortfall(of: outcome) }
+    guard !outcome.converges else { return outcome }
+    let patient = simulate { _ in }
+    if patient.converges {
+      outcome.secondsNeeded = patient.totalSeconds
+    } else {
+      outcome.shortfall = shortfall(of: outcome)
+    }
     return outcome
   }
 
   private func simulate(_ input: ForecastInput) -> ForecastOutcome {
     var course = ForecastCourse(input)
     course.bulk()
-    while course.outcome.iterations.count < max(2, input.iterationMax) {
-      guard case .iterate(let holdBack) = course.decide() else {
-        course.handOver()
+    while true {
+      if course.isPastDeadline {
+        if !input.steering.cancelsAtDeadline { course.handOver(isForced: true) }
         break
       }
-      if course.isSteady { break }
+      guard case .iterate(let holdBack) = course.decide() else {
+        course.handOver(isForced: false)
+        break
+      }
+      if course.isSteady || course.outcome.iterations.count >= max(2, input.iterationMax) {
+        if course.skipToDeadline() { continue }
+        break
+      }
       course.again(holdBack: holdBack)
     }
     return course.finished
@@ -35,27 +48,73 @@ public struct Forecast: Sendable {
 
   // MARK: What would help
 
-  private func converges(_ change: (inout ForecastInput) -> Void) -> Bool {
+  /// The same without a deadline, which would end it anyhow, and with a change.
+  private func simulate(_ change: (inout ForecastInput) -> Void) -> ForecastOutcome {
     var changed = input
+    changed.steering.deadlineSeconds = nil
     change(&changed)
-    return simulate(changed).converges
+    return simulate(changed)
   }
+
+  private func converges(_ change: (inout ForecastInput) -> Void) -> Bool { simulate(change).converges }
 
   private func shortfall(of outcome: ForecastOutcome) -> ForecastOutcome.Shortfall {
     let last = outcome.iterations[outcome.iterations.count - 1]
     let expected = outcome.iterations.suffix(4).map { $0.expectedDowntimeSeconds }.max() ?? 0
     let page = Double(PageGeometry.pageByteCount)
     let share = 1 - last.throttlePercent / 100
+    let throttle = throttleNeeded()
+    let downtime = downtimeNeeded(expected)
     return ForecastOutcome.Shortfall(
       expectedDowntimeSeconds: expected,
       dirtiedBytesPerSecond: input.curve.initialRate * share * page,
-      carriedBytesPerSecond: page / input.hotSeconds, throttlePercentNeeded: throttleNeeded(),
-      linkFactorNeeded: linkFactorNeeded(), downtimeSecondsNeeded: downtimeNeeded(expected))
+      carriedBytesPerSecond: page / input.hotSeconds, throttlePercentNeeded: throttle,
+      linkFactorNeeded: linkFactorNeeded(), downtimeSecondsNeeded: downtime,
+      remedies: remedies(throttle: throttle, downtime: downtime))
+  }
+
+  /// Each of the engine's means that ends it, and what it costs.
+  private func remedies(throttle: Double?, downtime: Double) -> [ForecastOutcome.Remedy] {
+    var found: [ForecastOutcome.Remedy] = []
+    func attempt(_ change: (inout ForecastInput) -> Void) {
+      var changed = input
+      changed.steering.deadlineSeconds = nil
+      changed.steering.throttlePercent = nil
+      change(&changed)
+      let outcome = simulate(changed)
+      guard let downtime = outcome.downtime else { return }
+      found.append(
+        ForecastOutcome.Remedy(
+          steering: changed.steering, downtimeLimitSeconds: changed.downtimeLimitSeconds,
+          totalSeconds: outcome.totalSeconds, downtimeSeconds: downtime.seconds,
+          meanThrottlePercent: outcome.meanThrottlePercent))
+    }
+    for policy in [ConvergencePolicy.dirtyLimit, .autoConverge] {
+      attempt { changed in
+        changed.steering.policy.subtract([.dirtyLimit, .autoConverge])
+        changed.steering.policy.insert(policy)
+      }
+    }
+    found.sort { $0.totalSeconds < $1.totalSeconds }
+    if let throttle { attempt { $0.steering.throttlePercent = Int(throttle) } }
+    attempt { changed in
+      changed.steering.throttlePercent = input.steering.throttlePercent
+      changed.downtimeLimitSeconds = (downtime * 1000).rounded(.up) / 1000
+    }
+    // Some iterations, which is when they bring nothing any more, and a moment.
+    let early = simulate { $0.iterationMax = min($0.iterationMax, 4) }.totalSeconds
+    if early < 1e6 {
+      attempt { changed in
+        changed.steering.throttlePercent = input.steering.throttlePercent
+        changed.steering.deadlineSeconds = input.steering.deadlineSeconds ?? early.rounded(.up)
+      }
+    }
+    return found
   }
 
   /// Whole percents, by halving: more throttling never hurts.
   private func throttleNeeded() -> Double? {
-    func suffices(_ percent: Int) -> Bool { converges { $0.throttling = .fixed(percent: Double(percent)) } }
+    func suffices(_ percent: Int) -> Bool { converges { $0.steering.throttlePercent = percent } }
     guard suffices(99) else { return nil }
     var (low, high) = (0, 99)
     while high - low > 1 {

@@ -39,7 +39,7 @@ public struct ForecastInput: Sendable, Codable, Equatable {
   public var handOverSeconds: Double
 
   public var downtimeLimitSeconds: Double
-  public var throttling: ForecastThrottling
+  public var steering: ForecastSteering
   /// Where a migration that does not end is given up.
   public var iterationMax: Int
 
@@ -49,7 +49,7 @@ public struct ForecastInput: Sendable, Codable, Equatable {
     hotSecondsPerPage: Double = 1.5e-6, zeroSecondsPerPage: Double = 2e-7, linkBytesPerSecond: Double,
     roundTripSeconds: Double = 0.0002, iterationSeconds: Double = 0.001, syncSeconds: Double = 0.001,
     setupSeconds: Double = 0.05, logLeadSeconds: Double = 0.02, handOverSeconds: Double = 0.001,
-    downtimeLimitSeconds: Double = 0.3, throttling: ForecastThrottling = .none, iterationMax: Int = 100
+    downtimeLimitSeconds: Double = 0.3, steering: ForecastSteering = .init(), iterationMax: Int = 100
   ) {
     self.memoryPages = memoryPages
     self.zeroPages = zeroPages
@@ -68,7 +68,7 @@ public struct ForecastInput: Sendable, Codable, Equatable {
     self.logLeadSeconds = logLeadSeconds
     self.handOverSeconds = handOverSeconds
     self.downtimeLimitSeconds = downtimeLimitSeconds
-    self.throttling = throttling
+    self.steering = steering
     self.iterationMax = iterationMax
   }
 
@@ -77,64 +77,4 @@ public struct ForecastInput: Sendable, Codable, Equatable {
   var hotSeconds: Double { max(hotBytesPerPage / linkBytesPerSecond, hotSecondsPerPage) }
   /// An iteration without pages.
   var fixedSeconds: Double { roundTripSeconds + iterationSeconds }
-}
-
-/// How a guest that dirties too much is slowed down, in a ``Forecast``.
-public enum ForecastThrottling: Sendable, Codable, Equatable {
-  case none
-  /// From the beginning, in percent of its time that it may not run.
-  case fixed(percent: Double)
-  /// As QEMU does it: when for the second time more than `trigger` percent of what an iteration sent was dirtied
-  /// meanwhile, by `initial` percent first, then by `increment` more each time, up to `max`.
-  case autoConverge(initial: Double = 20, increment: Double = 10, max: Double = 99, trigger: Double = 50)
-  /// As much as keeps what is dirtied at `fraction` of what the way can carry, and no more.
-  case dirtyLimit(fraction: Double = 0.5)
-}
-
-/// A ``ForecastThrottling`` at work.
-struct ForecastThrottle {
-  private let policy: ForecastThrottling
-  private var alarms = 0
-  /// Percent of its time that the guest may not run.
-  private(set) var percent = 0.0
-
-  /// The most that a guest is throttled.
-  private static let percentMax = 99.0
-
-  init(_ policy: ForecastThrottling) {
-    self.policy = policy
-    if case .fixed(let percent) = policy { self.percent = min(Self.percentMax, max(0, percent)) }
-  }
-
-  /// Whether nothing changes any more, as long as the guest goes on as it does.
-  var isFinal: Bool {
-    switch policy {
-    case .none, .fixed: true
-    case .autoConverge(_, _, let max, _): percent >= max
-    case .dirtyLimit: false
-    }
-  }
-
-  /// After an iteration.
-  /// - Parameters:
-  ///   - dirtied, sent: pages that the guest dirtied meanwhile, and that were sent.
-  ///   - fullRate: pages that the guest would dirty per second in that time if it were not throttled.
-  ///   - carriedRate: pages per second that can be sent.
-  mutating func note(dirtied: Double, sent: Double, fullRate: Double, carriedRate: Double) {
-    switch policy {
-    case .none, .fixed: return
-    case .autoConverge(let initial, let increment, let max, let trigger):
-      guard dirtied > sent * trigger / 100 else {
-        alarms = 0
-        return
-      }
-      alarms += 1
-      guard alarms >= 2 else { return }
-      alarms = 0
-      percent = min(max, Self.percentMax, percent == 0 ? initial : percent + increment)
-    case .dirtyLimit(let fraction):
-      guard fullRate > 0 else { return }
-      percent = min(Self.percentMax, max(0, 100 * (1 - fraction * carriedRate / fullRate)))
-    }
-  }
 }

@@ -8,11 +8,13 @@ public struct ForecastOutcome: Sendable, Codable, Equatable {
   /// From the begin until the guest runs at the destination; of a migration that does not converge, until the forecast
   /// gave up.
   public var totalSeconds: Double
-  /// Nil if the guest is never handed over.
+  /// Nil if the guest is never handed over. At a deadline it is, however long that takes.
   public var downtime: Downtime?
   public var wireBytes: Double
   /// Percent of its time that the guest does not run, on average until it is paused.
   public var meanThrottlePercent: Double
+  /// Of a migration that would converge, but not before its deadline: the time that it takes without one.
+  public var secondsNeeded: Double?
   /// Why it does not end, and what would end it.
   public var shortfall: Shortfall?
 
@@ -59,5 +61,16 @@ public struct ForecastOutcome: Sendable, Codable, Equatable {
     public var linkFactorNeeded: Double?
     /// The downtime limit that ends it.
     public var downtimeSecondsNeeded: Double
+    /// What the engine can do about it: policies first, the quicker one before the other.
+    public var remedies: [Remedy]
+  }
+
+  /// One way to end it, and what comes of it.
+  public struct Remedy: Sendable, Codable, Equatable {
+    public var steering: ForecastSteering
+    public var downtimeLimitSeconds: Double
+    public var totalSeconds: Double
+    public var downtimeSeconds: Double
+    public var meanThrottlePercent: Double
   }
 }

@@ -12,7 +12,8 @@ package struct SwitchoverModel: Sendable {
   private static let worthwhile = 0.7
   private static let holdBackMax = 3
 
-  private let limit: UInt64
+  /// Longest downtime that is accepted now, in nanoseconds.
+  package var limit: UInt64
   private let handOver: UInt64
   private var iteration: IterationTime
   private var last: UInt64?

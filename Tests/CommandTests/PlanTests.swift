@@ -20,7 +20,17 @@ struct PlanTests {
     for words in ["It cannot converge", "a throttle of", "× the bandwidth", "a downtime of"] {
       #expect(fast.output.contains(words), "\(words)")
     }
-    #expect(try plan(guest + ["--dirty-rate", "400MB", "--policy", "dirty-limit"] + Self.way).code == 0)
+    for words in [
+      "Use: --codec none --downtime-limit 300 --policy dirty-limit (", "--policy auto-converge (", "--deadline ",
+    ] {
+      #expect(fast.output.contains(words), "\(words)")
+    }
+    let throttled = try plan(
+      guest + ["--dirty-rate", "400MB", "--policy", "dirty-limit", "--dirty-limit", "70"] + Self.way)
+    #expect(throttled.code == 0)
+    #expect(throttled.output.contains("--policy dirty-limit --dirty-limit 70"))
+    let late = try plan(guest + ["--dirty-rate", "400MB", "--deadline", "20"] + Self.way)
+    #expect(late.code == 3 && late.output.contains("At the deadline it is handed over all the same"))
     let object = try #require(
       JSONSerialization.jsonObject(
         with: Data(try plan(guest + ["--dirty-rate", "400MB", "--json"] + Self.way).output.utf8))
@@ -33,7 +43,8 @@ struct PlanTests {
     arguments: [
       ["--link", "1Gbit"], ["--dirty-rate", "1MB", "--link", "1Gbit"], ["--memory", "1GiB", "--dirty-rate", "1MB"],
       ["--trace", "x", "--pid", "1", "--link", "1Gbit"], ["--trace", "x", "--memory", "1GiB", "--link", "1Gbit"],
-      ["--memory", "1GiB", "--dirty-rate", "1MB", "--link", "1Gbit", "--policy", "throttle:100"],
+      ["--memory", "1GiB", "--dirty-rate", "1MB", "--link", "1Gbit", "--throttle", "100"],
+      ["--memory", "1GiB", "--dirty-rate", "1MB", "--link", "1Gbit", "--policy", "slowly"],
       ["--memory", "1GiB", "--dirty-rate", "1MB", "--link", "1Gbit", "--ratio", "nan"],
       ["--memory", "1GiB", "--dirty-rate", "1MB", "--link", "1Gbit", "--working-set", "2GiB"],
       ["--pid", "1", "--for", "inf", "--link", "1Gbit"],

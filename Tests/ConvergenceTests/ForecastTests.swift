@@ -46,8 +46,8 @@ struct ForecastTests {
     }
     let percent = try #require(shortfall.throttlePercentNeeded)
     #expect(percent > 50 && percent < 90)
-    #expect(converges { $0.throttling = .fixed(percent: percent) })
-    #expect(!converges { $0.throttling = .fixed(percent: percent - 2) })
+    #expect(converges { $0.steering.throttlePercent = Int(percent) })
+    #expect(!converges { $0.steering.throttlePercent = Int(percent) - 2 })
     let factor = try #require(shortfall.linkFactorNeeded)
     #expect(converges { $0.linkBytesPerSecond *= factor })
     #expect(!converges { $0.linkBytesPerSecond *= factor * 0.9 })
@@ -87,18 +87,84 @@ struct ForecastTests {
     #expect(early.wireBytes > late.wireBytes + 10_000 * 4104)
   }
 
-  @Test("Throttling ends what does not end by itself, the closed loop with less of it than fixed steps")
+  @Test("Throttling ends what does not end by itself, the closed loop in less time than fixed steps")
   func throttling() throws {
     var input = Self.input(megabytes: 400, workingSet: 131_072)
-    input.throttling = .autoConverge()
+    input.steering.policy = .autoConverge
     let steps = Forecast(input).run()
     #expect(steps.converges)
     #expect(zip(steps.iterations, steps.iterations.dropFirst()).allSatisfy { $0.throttlePercent <= $1.throttlePercent })
     #expect(steps.iterations[0].throttlePercent == 0)
-    input.throttling = .dirtyLimit(fraction: 0.5)
+    input.steering.policy = .dirtyLimit
     let loop = Forecast(input).run()
     #expect(loop.converges && loop.totalSeconds < steps.totalSeconds)
-    #expect(loop.meanThrottlePercent > 10 && loop.meanThrottlePercent < 90)
+    // The loop ends where its own formula says, and was there soon after the bulk stage.
+    let aim = 100 * (1 - 0.85 * 125 * 4096 / 4104 / 400)
+    #expect(loop.iterations.dropFirst(2).allSatisfy { abs($0.throttlePercent - aim) < 2 })
+    #expect(loop.meanThrottlePercent > 10 && loop.meanThrottlePercent < aim)
+    // What an operator sets by hand, policies leave alone.
+    input.steering.throttlePercent = 30
+    #expect(!Forecast(input).run().converges)
+  }
+
+  @Test("The policies' parameters are followed")
+  func parameters() throws {
+    var input = Self.input(megabytes: 400, workingSet: 131_072)
+    input.steering.policy = .autoConverge
+    let usual = Forecast(input).run()
+    input.steering.autoConverge.increment = 40
+    #expect(Forecast(input).run().totalSeconds < usual.totalSeconds)
+    input.steering.autoConverge.limit = 50
+    let limited = Forecast(input).run()
+    #expect(!limited.converges && limited.iterations.last?.throttlePercent == 50)
+    input.steering.policy = .dirtyLimit
+    input.steering.dirtyLimit.fraction = 0.5
+    let low = Forecast(input).run()
+    input.steering.dirtyLimit.fraction = 0.9
+    let high = Forecast(input).run()
+    #expect(low.totalSeconds < high.totalSeconds)
+    #expect((low.iterations.last?.throttlePercent ?? 0) > (high.iterations.last?.throttlePercent ?? 0) + 5)
+  }
+
+  @Test("What does not converge comes with means that end it, and each does what it says")
+  func remedies() throws {
+    let input = Self.input(megabytes: 400, workingSet: 131_072)
+    let shortfall = try #require(Forecast(input).run().shortfall)
+    #expect(shortfall.remedies.first?.steering.policy == .dirtyLimit)
+    #expect(shortfall.remedies.contains { $0.steering.policy == .autoConverge })
+    #expect(shortfall.remedies.contains { $0.steering.throttlePercent != nil })
+    #expect(shortfall.remedies.contains { $0.steering.deadlineSeconds != nil })
+    for remedy in shortfall.remedies {
+      var changed = input
+      changed.steering = remedy.steering
+      changed.downtimeLimitSeconds = remedy.downtimeLimitSeconds
+      let outcome = Forecast(changed).run()
+      #expect(outcome.totalSeconds == remedy.totalSeconds && outcome.downtime?.seconds == remedy.downtimeSeconds)
+      #expect(outcome.converges || remedy.steering.deadlineSeconds != nil)
+    }
+  }
+
+  @Test("At a deadline the guest is paused and the rest is sent, or the migration is cancelled")
+  func deadlines() throws {
+    var input = Self.input(megabytes: 400, workingSet: 131_072)
+    for deadline in [1, 8.0, 20, 3000] {
+      input.steering.deadlineSeconds = deadline
+      let outcome = Forecast(input).run()
+      let downtime = try #require(outcome.downtime).seconds
+      #expect(!outcome.converges && outcome.shortfall != nil)
+      #expect(abs(outcome.totalSeconds - deadline - downtime) < 0.01, "deadline \(deadline)")
+      // The rest of an iteration, and what was written in it until then: not more than all of it twice.
+      #expect(downtime > 0.5 && downtime < 9, "deadline \(deadline): \(downtime)")
+    }
+    input.steering.cancelsAtDeadline = true
+    #expect(Forecast(input).run().downtime == nil)
+    // Before the deadline all is as without; one that is too early is not taken for a guest that writes too much.
+    input.curve = .idle
+    let usual = Forecast(input).run()
+    #expect(usual.converges)
+    input.steering.deadlineSeconds = 1
+    let early = Forecast(input).run()
+    #expect(!early.converges && early.shortfall == nil && early.secondsNeeded == usual.totalSeconds)
   }
 
   @Test("Where the CPUs are the limit, no link helps")
@@ -110,6 +176,12 @@ struct ForecastTests {
     #expect(shortfall.linkFactorNeeded == nil && shortfall.throttlePercentNeeded != nil)
   }
 
+  private static let steerings: [ForecastSteering] = [
+    .init(), .init(policy: [.autoConverge, .downtimeRamp]), .init(policy: [.dirtyLimit, .localMinimum]),
+    .init(throttlePercent: 99), .init(policy: .dirtyLimit, deadlineSeconds: 5),
+    .init(deadlineSeconds: 31_536_000, cancelsAtDeadline: true),
+  ]
+
   @Test("Extremes end, with finite figures")
   func extremes() {
     for memory in [0.0, 1, 1e10] {
@@ -117,8 +189,8 @@ struct ForecastTests {
         for link in [1.0, 1e12] {
           var input = ForecastInput(
             memoryPages: memory, curve: .random(pagesPerSecond: rate, workingSet: memory), linkBytesPerSecond: link)
-          for throttling in [ForecastThrottling.none, .autoConverge(), .dirtyLimit(), .fixed(percent: 99)] {
-            input.throttling = throttling
+          for steering in Self.steerings {
+            input.steering = steering
             let outcome = Forecast(input).run()
             #expect(outcome.totalSeconds.isFinite && outcome.wireBytes.isFinite)
           }

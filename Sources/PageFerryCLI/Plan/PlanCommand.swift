@@ -29,6 +29,7 @@ struct PlanCommand: ParsableCommand {
 
   @OptionGroup(title: "The guest") var guest: PlanGuestOptions
   @OptionGroup(title: "The way") var way: PlanWayOptions
+  @OptionGroup(title: "Convergence") var policies: PolicyOptions
   @Flag(help: "Print the forecast as JSON on standard output.") var json = false
 
   func run() throws {
@@ -70,9 +71,9 @@ struct PlanCommand: ParsableCommand {
     input.syncSeconds = 0.0002 + 0.0005 * gibibytes
     input.setupSeconds = 0.02 + 0.01 * gibibytes + 3 * input.roundTripSeconds
     input.downtimeLimitSeconds = Double(way.downtimeLimit) / 1000
-    input.throttling = way.policy.throttling
+    input.steering = policies.forecast
     return PlanReport(
-      input: input, outcome: Forecast(input).run(), codec: costs.codec, policy: way.policy, basis: basis)
+      input: input, outcome: Forecast(input).run(), codec: costs.codec, basis: basis)
   }
 
   /// Of the pages that a guest writes, the share that the delta cache holds.

@@ -3,43 +3,6 @@ import ArgumentParser
 import Convergence
 import PageFerry
 
-/// How a guest is slowed down, as an operator names it.
-enum PlanPolicy: ExpressibleByArgument, Equatable, CustomStringConvertible {
-  case none, autoConverge, dirtyLimit
-  case fixed(Int)
-
-  init?(argument: String) {
-    switch argument {
-    case "none": self = .none
-    case "auto-converge": self = .autoConverge
-    case "dirty-limit": self = .dirtyLimit
-    default:
-      guard argument.hasPrefix("throttle:"), let percent = Int(argument.dropFirst(9)), (0...99).contains(percent) else {
-        return nil
-      }
-      self = .fixed(percent)
-    }
-  }
-
-  var description: String {
-    switch self {
-    case .none: "none"
-    case .autoConverge: "auto-converge"
-    case .dirtyLimit: "dirty-limit"
-    case .fixed(let percent): "throttle:\(percent)"
-    }
-  }
-
-  var throttling: ForecastThrottling {
-    switch self {
-    case .none: .none
-    case .autoConverge: .autoConverge()
-    case .dirtyLimit: .dirtyLimit()
-    case .fixed(let percent): .fixed(percent: Double(percent))
-    }
-  }
-}
-
 /// Which page a guest writes next.
 enum PlanOrder: String, ExpressibleByArgument, CaseIterable {
   case random, sequential
@@ -128,11 +91,6 @@ struct PlanWayOptions: ParsableArguments {
 
   @Option(help: ArgumentHelp("Worker threads on either side.", valueName: "n"))
   var workers = 2
-
-  @Option(
-    help: ArgumentHelp(
-      "How the guest may be slowed down: none, auto-converge, dirty-limit or throttle:PERCENT.", valueName: "policy"))
-  var policy = PlanPolicy.none
 
   func validate() throws {
     guard (0...60_000).contains(rtt) else { throw ValidationError("--rtt takes 0 to 60000 ms.") }

@@ -7,14 +7,13 @@ struct PlanReport {
   let input: ForecastInput
   let outcome: ForecastOutcome
   let codec: String
-  let policy: PlanPolicy
   /// Where the figures are from.
   let basis: String
 
   private static let page = 4096.0
 
   var text: String {
-    ([head, "", table, ""] + [totals, ""] + [verdict] + [settings]).joined(separator: "\n")
+    ([head, "", table, ""] + [totals, ""] + [verdict, settings] + others).joined(separator: "\n")
   }
 
   private var head: String {
@@ -59,6 +58,9 @@ struct PlanReport {
 
   private var totals: String {
     guard let downtime = outcome.downtime else {
+      if input.steering.cancelsAtDeadline, let deadline = input.steering.deadlineSeconds {
+        return "cancelled at the deadline of \(seconds(deadline)), in iteration \(outcome.iterations.count)"
+      }
       return "after \(outcome.iterations.count) iterations and \(seconds(outcome.totalSeconds)): no end in sight"
     }
     let throttled =
@@ -70,6 +72,9 @@ struct PlanReport {
 
   /// One sentence.
   var verdict: String {
+    if let needed = outcome.secondsNeeded {
+      return "It would converge, in \(seconds(needed)), but the deadline comes before." + atDeadline
+    }
     guard let shortfall = outcome.shortfall else {
       return "It converges: \(outcome.iterations.count) iterations, then a pause of "
         + "\(fixed((outcome.downtime?.seconds ?? 0) * 1000, 0)) ms."
@@ -80,21 +85,51 @@ struct PlanReport {
     needs.append("a downtime of \(seconds(shortfall.downtimeSecondsNeeded))")
     return "It cannot converge: dirty \(rate(shortfall.dirtiedBytesPerSecond)) against "
       + "\(rate(shortfall.carriedBytesPerSecond)) of memory that can be sent; it needs "
-      + needs.joined(separator: ", or ") + "."
+      + needs.joined(separator: ", or ") + "." + atDeadline
   }
 
-  /// What to type.
+  private var atDeadline: String {
+    guard let downtime = outcome.downtime else { return "" }
+    return " At the deadline it is handed over all the same, with a pause of \(seconds(downtime.seconds))."
+  }
+
+  /// What to type; of a migration that does not converge, with the first means that ends it.
   var settings: String {
-    var options = ["--codec \(codec)", "--downtime-limit \(fixed(input.downtimeLimitSeconds * 1000, 0))"]
-    var advice = ""
-    if policy != .none, outcome.converges { advice = ", with the guest throttled as forecast (\(policy))" }
-    if let shortfall = outcome.shortfall {
-      let milliseconds = (shortfall.downtimeSecondsNeeded * 1000).rounded(.up)
-      options[1] = "--downtime-limit \(fixed(milliseconds, 0))"
-      advice = " (if the guest may stand still for so long)"
+    guard let remedy = outcome.shortfall?.remedies.first else {
+      var steering = input.steering
+      if let needed = outcome.secondsNeeded { steering.deadlineSeconds = (needed * 1.2).rounded(.up) }
+      return "Use: " + options(steering, input.downtimeLimitSeconds)
     }
+    return "Use: " + options(remedy.steering, remedy.downtimeLimitSeconds) + cost(of: remedy)
+  }
+
+  /// Other means, a line each.
+  private var others: [String] {
+    (outcome.shortfall?.remedies ?? []).dropFirst().map {
+      let changed = changes($0)
+      return "or   " + changed.joined(separator: " ") + cost(of: $0)
+    }
+  }
+
+  private func options(_ steering: ForecastSteering, _ downtimeLimit: Double) -> String {
     let deltas = input.hotBytesPerPage < input.bulkBytesPerPage / 2 ? ["--delta-cache auto"] : []
-    return "Use: " + (options + deltas).joined(separator: " ") + advice
+    return (["--codec \(codec)", limit(downtimeLimit)] + deltas + steering.options).joined(separator: " ")
+  }
+
+  /// Options that are not those of every other means.
+  private func changes(_ remedy: ForecastOutcome.Remedy) -> [String] {
+    let isLimit = remedy.downtimeLimitSeconds != input.downtimeLimitSeconds
+    return (isLimit ? [limit(remedy.downtimeLimitSeconds)] : []) + remedy.steering.options
+  }
+
+  private func limit(_ downtime: Double) -> String { "--downtime-limit \(fixed((downtime * 1000).rounded(), 0))" }
+
+  private func cost(of remedy: ForecastOutcome.Remedy) -> String {
+    let throttled =
+      remedy.meanThrottlePercent > 0.5
+      ? ", the guest throttled by \(fixed(remedy.meanThrottlePercent, 0)) % on average" : ""
+    return
+      " (\(seconds(remedy.totalSeconds)) in all, downtime \(fixed(remedy.downtimeSeconds * 1000, 0)) ms\(throttled))"
   }
 
   private func pages(_ value: Double) -> String { fixed(value, 0) }
