@@ -79,7 +79,14 @@ final class ChannelSender: @unchecked Sendable {
 
   /// A lane's try to send what it has just put into its ring, while that is in the core's cache: as much as the socket
   /// takes. The sender's thread is woken for the rest only, so on a link that is never full it sleeps.
-  func sendAtOnce() throws(LaneError) {
+  /// - Parameter waits: until all of it is sent: where the next frames are ready as soon, and no CPU is free for the
+  ///   sender's thread, it would only take the lane's place.
+  func sendAtOnce(waits: Bool, isStopped: @Sendable () -> Bool) throws(LaneError) {
+    if waits, take() {
+      while hasWork, !isStopped() { try sendReady(isStopped: isStopped) }
+      isTaken.store(false, ordering: .releasing)
+      return
+    }
     // Somebody sends already, or the bandwidth limit has to be waited for.
     if !pacer.isLimited, !isUnfinished.load(ordering: .relaxed), take() {
       // Looked at again: now nobody changes it.

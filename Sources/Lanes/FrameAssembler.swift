@@ -39,8 +39,9 @@ final class FrameAssembler {
   /// Raw pages need no checksum: their block has a digest. Then they need not be copied either.
   private let sendsUnsummed: Bool
   private let isStopped: @Sendable () -> Bool
-  /// Called when a frame is in the ring, to send it at once; nil where the channel has a sender of its own.
-  private let sendReady: (() throws(LaneError) -> Void)?
+  /// Called when a frame is in the ring, to send it at once, and whether raw frames are all that is to be expected; nil
+  /// where the channel has a sender of its own.
+  private let sendReady: ((_ isPlain: Bool) throws(LaneError) -> Void)?
   /// Pages on their way to the codec; unused without one.
   private var staging: PageBuffer
   private var deltas: DeltaStaging
@@ -56,7 +57,8 @@ final class FrameAssembler {
   init(
     lane: Int, blocks: BlockTable, codecs: CodecSelection, mayEncode: Bool,
     makeEncoder: @escaping (CodecPolicy, CodecTally) -> LaneEncoder, ring: FrameRing, counters: LaneCounters,
-    sendsUnsummed: Bool, isStopped: @escaping @Sendable () -> Bool, sendReady: (() throws(LaneError) -> Void)?
+    sendsUnsummed: Bool, isStopped: @escaping @Sendable () -> Bool,
+    sendReady: ((_ isPlain: Bool) throws(LaneError) -> Void)?
   ) throws(LaneError) {
     codecGeneration = codecs.generation.load(ordering: .acquiring)
     let (policy, tally) = codecs.current(lane: lane)
@@ -247,10 +249,10 @@ final class FrameAssembler {
   private func encode(_ decoded: Int) throws(LaneError) -> LaneEncoder.Encoded {
     guard decoded > 0 else { return LaneEncoder.Encoded(byteCount: 0) }
     guard encoder.isRaw else {
-      return staging.withBytes(0..<decoded) { source in
-        ring.withSlot { slot in
+      return try staging.withBytes(0..<decoded) { (source) throws(LaneError) in
+        try ring.withSlot { (slot) throws(LaneError) in
           var payload = slot._mutatingExtracting(FrameRing.payloadOffset..<FrameRing.slotByteCount)
-          return encoder.encode(source, into: &payload)
+          return try encoder.encode(source, into: &payload)
         }
       }
     }
@@ -300,7 +302,7 @@ final class FrameAssembler {
     holdsSlot = false
     guard let sendReady else { return (0, 0) }
     let started = (wall: HostClock.now(), cpu: HostClock.threadCPU())
-    try sendReady()
+    try sendReady(encoder.isPlain)
     let (wall, busy) = (HostClock.now() - started.wall, HostClock.threadCPU() - started.cpu)
     let waiting = wall - min(wall, busy)
     counters.blockedNanoseconds.add(waiting, ordering: .relaxed)

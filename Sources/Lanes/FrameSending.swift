@@ -21,8 +21,15 @@ public enum FrameSending: Sendable, Equatable {
       // With very many lanes there is no room for deep rings.
       self = Self.room(laneCount: laneCount) > Self.shallowSlotCount ? .both : .senders
     } else {
-      self = laneCount == channelCount && cpuCount < 2 * laneCount ? .lanes : .senders
+      self =
+        Self.lanesSuffice(laneCount: laneCount, channelCount: channelCount, cpuCount: cpuCount) ? .lanes : .senders
     }
+  }
+
+  /// Whether lanes need no help with frames that cost them nothing: each has a channel to itself, and no CPU is free for
+  /// another thread.
+  static func lanesSuffice(laneCount: Int, channelCount: Int, cpuCount: Int) -> Bool {
+    laneCount == channelCount && cpuCount < 2 * laneCount
   }
 
   /// Whether each channel has a thread.

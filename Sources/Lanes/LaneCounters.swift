@@ -27,6 +27,9 @@ final class LaneCounters: Sendable {
   /// Time in reading guest memory, and waiting for a free slot or for the socket (the link is the limit), in ns.
   let snapshotNanoseconds = Atomic<UInt64>(0)
   let blockedNanoseconds = Atomic<UInt64>(0)
+  /// What the link took for a byte, in ps, and when that was so, by the host's clock in ns.
+  let linkPicoseconds = Atomic<UInt64>(0)
+  let linkSeenAt = Atomic<UInt64>(0)
 }
 
 /// What a lane has done with one codec at one level.

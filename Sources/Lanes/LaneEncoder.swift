@@ -20,9 +20,32 @@ final class LaneEncoder {
     var flags: FrameFlags = []
   }
 
+  /// What a lane has to know of all of them, itself included.
+  struct Others {
+    /// Bytes that all channels have sent.
+    var sentByteCount: UInt64
+    /// How many lanes are at work.
+    var laneCount: Int
+    var counters: [LaneCounters]
+
+    /// Time, in ns, for which a lane's word about the link holds.
+    private static let linkLifetime: UInt64 = 100_000_000
+
+    /// Nanoseconds that the link takes for a byte, by the slowest that a lane lately saw.
+    func link(at now: UInt64) -> Double? {
+      var slowest: UInt64 = 0
+      for lane in counters where lane.linkSeenAt.load(ordering: .relaxed) + Self.linkLifetime > now {
+        slowest = max(slowest, lane.linkPicoseconds.load(ordering: .relaxed))
+      }
+      return slowest > 0 ? Double(slowest) / 1000 : nil
+    }
+  }
+
   private let choices: [CodecChoice]
   private let historyByteCount: Int
   private let counters: CodecTally
+  /// Where it says what the link takes.
+  private let lane: LaneCounters
   /// By choice; those with a history share one, which changes its level.
   private var codecs: [(any FrameCodec)?]
   private var historyCodec: (any HistoryCodec)?
@@ -40,15 +63,14 @@ final class LaneEncoder {
   private let connection: Connection
   private let pacedNanoseconds: @Sendable () -> UInt64
   private var pacedBefore: UInt64 = 0
-  /// Bytes that all channels have sent, and how many lanes are at work.
-  private let others: @Sendable () -> (sentByteCount: UInt64, laneCount: Int)
+  private let others: @Sendable () -> Others
   private var sentBefore: UInt64 = 0
 
   /// - Parameter historyByteCount: what the lane's codecs may look back over.
   init(
     policy: CodecPolicy, historyByteCount: Int, connection: Connection,
-    pacedNanoseconds: @escaping @Sendable () -> UInt64, counters: CodecTally,
-    others: @escaping @Sendable () -> (sentByteCount: UInt64, laneCount: Int)
+    pacedNanoseconds: @escaping @Sendable () -> UInt64, counters: CodecTally, lane: LaneCounters,
+    others: @escaping @Sendable () -> Others
   ) {
     self.connection = connection
     self.pacedNanoseconds = pacedNanoseconds
@@ -56,6 +78,7 @@ final class LaneEncoder {
     choices = policy.choices
     self.historyByteCount = historyByteCount
     self.counters = counters
+    self.lane = lane
     codecs = Array(repeating: nil, count: choices.count)
     chooser = policy == .automatic ? AdaptiveChooser() : nil
     if let chooser { counters.choice.store(chooser.rung, ordering: .relaxed) }
@@ -66,6 +89,9 @@ final class LaneEncoder {
 
   /// Whether the frame that is being collected travels as it is.
   var isRaw: Bool { choices[current].tag == .none }
+
+  /// Whether nothing but raw frames is to be expected: then the lane may as well send them itself.
+  var isPlain: Bool { chooser?.isPlain ?? !needsStaging }
 
   /// The lane was idle: time that passed until now is nobody's.
   func resume() {
@@ -110,7 +136,8 @@ final class LaneEncoder {
   /// - Parameters:
   ///   - source: whole pages.
   ///   - slot: at least a page longer than the source.
-  func encode(_ source: RawSpan, into slot: inout MutableRawSpan) -> Encoded {
+  func encode(_ source: RawSpan, into slot: inout MutableRawSpan) throws(LaneError) -> Encoded {
+    try look(at: source.extracting(0..<min(source.byteCount, Self.sampleByteCount)), scratch: &slot)
     let started = HostClock.threadCPU()
     let encoded = tryEncoding(
       source, into: &slot, looksRandom: Compressibility.looksRandom(pages: source), flag: .dataEncoded)
@@ -141,10 +168,10 @@ final class LaneEncoder {
     return tryEncoding(source, into: &slot, looksRandom: false, flag: .deltaEncoded)
   }
 
-  /// Most bytes of a raw frame that a sample is made of: so few that it costs next to nothing.
+  /// Most bytes of a frame that a sample is made of: so few that it costs next to nothing.
   static let sampleByteCount = 8 * PageGeometry.pageByteCount
 
-  /// Notes a frame that travels as it is, and looks now and then at what a codec would make of it.
+  /// Notes a frame that travels as it is.
   /// - Parameters:
   ///   - byteCount: of its data pages.
   ///   - sample: the first of them.
@@ -156,15 +183,22 @@ final class LaneEncoder {
     choice.bytesIn.add(UInt64(byteCount), ordering: .relaxed)
     choice.bytesOut.add(UInt64(byteCount), ordering: .relaxed)
     encodingNanoseconds = 0
-    guard chooser?.wantsSample == true else { return }
-    try prepare(AdaptiveChooser.sampleRung)
-    guard let codec = codecs[AdaptiveChooser.sampleRung] else { return }
-    let started = HostClock.threadCPU()
-    var room = scratch._mutatingExtracting(0..<sample.byteCount)
-    let encoded = codec.encode(sample, into: &room) ?? sample.byteCount
-    let spent = HostClock.threadCPU() - started
-    counters.codecs[AdaptiveChooser.sampleRung].cpuNanoseconds.add(spent, ordering: .relaxed)
-    chooser?.noteSample(dataByteCount: sample.byteCount, wireByteCount: encoded, encoding: spent)
+    try look(at: sample, scratch: &scratch)
+  }
+
+  /// Tells the chooser what other codecs would make of a frame's pages, if it wants to know.
+  private func look(at sample: RawSpan, scratch: inout MutableRawSpan) throws(LaneError) {
+    guard let rungs = chooser?.sampleRungs(ofFrame: current), chooser?.wantsSample == true else { return }
+    for rung in rungs {
+      try prepare(rung)
+      guard let codec = codecs[rung] else { continue }
+      let started = HostClock.threadCPU()
+      var room = scratch._mutatingExtracting(0..<sample.byteCount)
+      let encoded = codec.encode(sample, into: &room) ?? sample.byteCount
+      let spent = HostClock.threadCPU() - started
+      counters.codecs[rung].cpuNanoseconds.add(spent, ordering: .relaxed)
+      chooser?.noteSample(rung: rung, dataByteCount: sample.byteCount, wireByteCount: encoded, encoding: spent)
+    }
   }
 
   private func tryEncoding(
@@ -211,15 +245,20 @@ final class LaneEncoder {
     let paced = pacedNanoseconds()
     total = min(elapsed, total + paced - min(paced, pacedBefore))
     pacedBefore = paced
-    let (sent, lanes) = others()
-    let fair = (sent - min(sent, sentBefore)) / UInt64(max(1, lanes))
-    sentBefore = sent
+    let others = others()
+    let fair = (others.sentByteCount - min(others.sentByteCount, sentBefore)) / UInt64(max(1, others.laneCount))
+    sentBefore = others.sentByteCount
     chooser?.note(
       AdaptiveChooser.Frame(
         rung: current, dataByteCount: data, wireByteCount: wire, fairByteCount: Int(clamping: fair), elapsed: elapsed,
         waiting: waiting ?? elapsed, busy: total,
-        receiverLimited: limited, working: now.cpu - since.cpu, encoding: encodingNanoseconds, sending: sending))
+        receiverLimited: limited, working: now.cpu - since.cpu, encoding: encodingNanoseconds, sending: sending,
+        linkOfOthers: others.link(at: now.wall)))
     since = now
+    if let link = chooser?.linkSeen {
+      lane.linkPicoseconds.store(UInt64(link * 1000), ordering: .relaxed)
+      lane.linkSeenAt.store(now.wall, ordering: .relaxed)
+    }
     if let rung = chooser?.rung, rung != before {
       counters.choice.store(rung, ordering: .relaxed)
       counters.choiceChanges.add(1, ordering: .relaxed)

@@ -251,10 +251,16 @@ public final class SendingPipeline: Sendable {
 
   private func makeLane(_ number: Int, still: StillReader) throws(LaneError) -> Lane {
     let sender = senders[assignment.channel(ofLane: number)]
-    let sendReady: (() throws(LaneError) -> Void)? =
+    // Only a channel's one lane may have it to itself.
+    let mayWait = FrameSending.lanesSuffice(
+      laneCount: rings.count, channelCount: connections.count, cpuCount: configuration.cpuCount)
+    let sendReady: ((_ isPlain: Bool) throws(LaneError) -> Void)? =
       switch sending {
-      case .lanes: { () throws(LaneError) in try sender.sendReady(isStopped: { self.isStopped }) }
-      case .both: { () throws(LaneError) in try sender.sendAtOnce() }
+      case .lanes: { (_) throws(LaneError) in try sender.sendReady(isStopped: { self.isStopped }) }
+      case .both:
+        { (isPlain) throws(LaneError) in
+          try sender.sendAtOnce(waits: isPlain && mayWait, isStopped: { self.isStopped })
+        }
       case .senders: nil
       }
     let assembler = try FrameAssembler(
@@ -265,7 +271,12 @@ public final class SendingPipeline: Sendable {
           policy: policy, historyByteCount: self.configuration.historyByteCount,
           connection: self.connections[self.assignment.channel(ofLane: number)],
           pacedNanoseconds: { sender.pacedNanoseconds.load(ordering: .relaxed) }, counters: tally,
-          others: { (self.sentByteCount, self.lanesAtWork.load(ordering: .relaxed)) })
+          lane: self.counters[number],
+          others: {
+            LaneEncoder.Others(
+              sentByteCount: self.sentByteCount, laneCount: self.lanesAtWork.load(ordering: .relaxed),
+              counters: self.counters)
+          })
       },
       ring: rings[number], counters: counters[number], sendsUnsummed: configuration.sendsUnsummed,
       isStopped: { self.isStopped },

@@ -12,7 +12,7 @@ extension AdaptiveChooser {
   private static let worthwhileForgetting = 0.12
   /// What each change of late adds to that, so that a lane between two rungs comes to rest; half of a change is
   /// forgotten in this time, in nanoseconds.
-  private static let restlessness = 0.02
+  private static let restlessness = 0.03
   private static let restingTime = 6e9
   /// A change to a rung that encodes in less than this share of the time need not save any, and may cost a little.
   private static let lighter = 0.5
@@ -22,19 +22,27 @@ extension AdaptiveChooser {
   /// A rung that promises within so much of the best, for less work, is taken instead.
   private static let closeEnough = 1.02
 
-  /// Moves to the rung that the model prefers, if that is worth it.
+  /// Moves to what the model prefers, if that is worth it.
   mutating func decide() {
-    isMixed = canMix()
     recentChanges *= exp2(-window.elapsed / Self.restingTime)
+    let here = mix(rung)
+    let now = here?.cost ?? model.cost(rung)
     var best = model.cost(Self.none)
     for index in Self.ladder.indices { best = min(best, model.cost(index)) }
-    let target = Self.ladder.indices.first { model.cost($0) <= best * Self.closeEnough } ?? rung
+    var target = Self.ladder.indices.first { model.cost($0) <= best * Self.closeEnough } ?? rung
+    var cost = model.cost(target)
+    var partner: Int?
+    if let mix = mix(), mix.cost < cost { (target, cost, partner) = (mix.light, mix.cost, mix.heavy) }
     candidate = (target, target == candidate.rung ? candidate.count + 1 : 1)
-    let saved = 1 - model.cost(target) / model.cost(rung)
+    let saved = 1 - cost / now
     guard target != rung, saved > saving(asked: target),
       isFirstWindow || saved > Self.urgent && !window.isDoubtful || candidate.count >= Self.agreeingWindowCount
-    else { return }
+    else {
+      heavier = here?.heavy
+      return
+    }
     change(to: target)
+    heavier = partner
   }
 
   /// What a change to `target` has to save, as a share of the time.

@@ -24,11 +24,14 @@ extension AdaptiveChooser {
     public var working: UInt64
     public var encoding: UInt64
     public var sending: UInt64
+    /// ``AdaptiveChooser/linkSeen`` of another lane, lately: the link is one for all of them.
+    public var linkOfOthers: Double?
 
     public init(
       rung: Int, dataByteCount: Int, wireByteCount: Int, fairByteCount: Int, elapsed: UInt64, waiting: UInt64,
       busy: UInt64,
-      receiverLimited: UInt64, working: UInt64, encoding: UInt64, sending: UInt64
+      receiverLimited: UInt64, working: UInt64, encoding: UInt64, sending: UInt64,
+      linkOfOthers: Double? = nil
     ) {
       self.rung = rung
       self.dataByteCount = dataByteCount
@@ -41,6 +44,7 @@ extension AdaptiveChooser {
       self.working = working
       self.encoding = encoding
       self.sending = sending
+      self.linkOfOthers = linkOfOthers
     }
   }
 }

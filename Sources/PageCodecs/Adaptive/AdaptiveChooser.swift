@@ -15,13 +15,15 @@
 /// step to a stronger codec is a trial: if the bytes then flow more slowly than before, it was not the link, and for a
 /// while waiting is counted as work that takes long.
 ///
-/// Between no codec and the first one, frames need not agree: while neither is clearly better, a frame is encoded if the
-/// link is behind when it begins, and travels as it is if not. So both are busy all the time, which no single rung gives.
+/// Frames need not agree: where a rung leaves the lane waiting for the link, and a heavier one the link for the lane, a
+/// frame is encoded with the heavier one if the link is behind when it begins, and with the lighter one if not. So both
+/// are busy all the time, which no single rung gives.
 ///
 /// What it learns: each rung's CPU time per byte; how much longer than that work takes on a host that is busy with other
-/// things; how compressible the content is now, as one factor that all rungs share; the link's time per byte, whenever
-/// the lane had to wait for it. What a rung is not known to do is taken from figures
-/// of a real guest, scaled by what the rungs that were used did.
+/// things; how compressible the content is now, as two factors that all rungs share (how much comes again, and how uneven
+/// bytes are); the link's time per byte, whenever this lane or lately another had to wait for it. What a rung is not known
+/// to do is taken from figures of a real guest, scaled by what the rungs that were used did. It begins with raw pages, and
+/// looks at what codecs would do with a few of them.
 ///
 /// A value without clocks or threads: what happened goes in, the next rung comes out.
 public struct AdaptiveChooser: Sendable {
@@ -34,18 +36,23 @@ public struct AdaptiveChooser: Sendable {
   private static let stuckFrameCount = 3
   /// Frames after a change that say nothing: the ring and the socket still hold those from before.
   private static let settlingFrameCount = 6
-  /// A lane that sends raw pages looks this often, in frames, at what a codec would do with some of them.
+  /// A lane whose codec does not tell all of the content looks this often, in frames, at what others would do with some of
+  /// it; at the start more often, so many times.
   private static let samplingInterval = 32
+  private static let firstSampleCount = 4
+  /// Data bytes that a sample may stand for: it is small, and may not be like the rest.
+  private static let sampleWeightMax = 8e6
 
   /// The rung in use, as an index into the ladder.
-  public private(set) var rung = AdaptiveChooser.first
+  public private(set) var rung = AdaptiveChooser.none
   /// How often the rung has changed.
   public private(set) var changeCount = 0
-  /// Whether it is time for ``noteSample(dataByteCount:wireByteCount:encoding:)``.
-  public private(set) var wantsSample = false
+  /// Whether it is time to encode a sample of the next frame with each of ``sampleRungs(ofFrame:)``, for
+  /// ``noteSample(rung:dataByteCount:wireByteCount:encoding:)``.
+  public private(set) var wantsSample = true
 
-  /// Whether the rung in use and its neighbour take turns.
-  var isMixed = false
+  /// The rung that takes turns with the one in use.
+  var heavier: Int?
   var model = LaneModel(ladder: AdaptiveChooser.ladder)
   var window = FrameWindow()
   var isFirstWindow = true
@@ -55,18 +62,26 @@ public struct AdaptiveChooser: Sendable {
   /// The last change was to a stronger codec: the rung before it, and what the link was thought to take for a byte.
   private var trial: (from: Int, link: Double)?
   /// The rung that the last windows would have changed to, and how many they were.
-  var candidate = (rung: AdaptiveChooser.first, count: 0)
+  var candidate = (rung: AdaptiveChooser.none, count: 0)
   /// Changes of late; old ones count less and less.
   var recentChanges = 0.0
   private var framesSinceSample = 0
-  /// Data bytes since the last sample.
+  private var sampleCount = 0
+  /// Data bytes since the last sample, and those that the next one stands for.
   private var dataSinceSample = 0.0
+  private var sampleWeight = 1e6
 
   public init() {}
 
   /// The rung for the frame that begins now.
   /// - Parameter isBehind: whether frames wait for the link.
-  public func rung(isBehind: Bool) -> Int { isMixed ? (isBehind ? Self.first : Self.none) : rung }
+  public func rung(isBehind: Bool) -> Int { isBehind ? heavier ?? rung : rung }
+
+  /// Whether frames travel as they are, whatever the link does.
+  public var isPlain: Bool { rung == Self.none && heavier == nil }
+
+  /// What the link took for a byte, in nanoseconds, if the lane had to wait for it lately.
+  public var linkSeen: Double? { model.linkSeen }
 
   /// Takes in what a frame took, and decides anew when enough have come.
   public mutating func note(_ frame: Frame) {
@@ -96,21 +111,23 @@ public struct AdaptiveChooser: Sendable {
     isFirstWindow = false
   }
 
-  /// Takes in what the rung ``sampleRung`` made of some pages that travel raw.
-  public mutating func noteSample(dataByteCount: Int, wireByteCount: Int, encoding: UInt64) {
+  /// Takes in what one of ``sampleRungs(ofFrame:)`` made of some pages that travel raw.
+  public mutating func noteSample(rung: Int, dataByteCount: Int, wireByteCount: Int, encoding: UInt64) {
     wantsSample = false
     model.learn(
-      rung: Self.sampleRung, dataByteCount: Double(dataByteCount), wireByteCount: Double(wireByteCount),
-      encoding: Double(encoding), seen: dataSinceSample)
-    dataSinceSample = 0
+      rung: rung, dataByteCount: Double(dataByteCount), wireByteCount: Double(wireByteCount),
+      encoding: Double(encoding), seen: sampleWeight)
   }
 
   private mutating func countTowardsSample(_ frame: Frame) {
-    guard frame.rung == Self.none else { return }
+    guard !Self.ladder[frame.rung].tellsAll else { return }
     dataSinceSample += Double(frame.dataByteCount)
     framesSinceSample += 1
-    guard framesSinceSample >= Self.samplingInterval else { return }
+    guard framesSinceSample >= (sampleCount < Self.firstSampleCount ? 1 : Self.samplingInterval) else { return }
+    sampleCount += 1
     framesSinceSample = 0
+    sampleWeight = min(dataSinceSample, Self.sampleWeightMax)
+    dataSinceSample = 0
     wantsSample = true
   }
 
@@ -127,6 +144,7 @@ public struct AdaptiveChooser: Sendable {
     trial = target > rung ? trial ?? model.link.map { (rung, $0) } : nil
     settlesDownwards = target < rung
     rung = target
+    heavier = nil
     changeCount += 1
     recentChanges += 1
     settling = Self.settlingFrameCount

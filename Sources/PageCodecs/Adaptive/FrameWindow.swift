@@ -15,6 +15,8 @@ struct FrameWindow {
   var working = 0.0
   var encoding = 0.0
   var sending = 0.0
+  /// What the link took for a byte, as a lane said that waited for it.
+  var linkOfOthers: Double?
 
   /// Whether it may be the destination that the lane waits for, rather than the link.
   var isDoubtful: Bool { receiverLimited > 0.3 * busy }
@@ -36,5 +38,6 @@ struct FrameWindow {
     working += Double(frame.working)
     encoding += Double(frame.encoding)
     sending += Double(frame.sending)
+    linkOfOthers = frame.linkOfOthers
   }
 }

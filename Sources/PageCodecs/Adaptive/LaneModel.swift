@@ -31,10 +31,13 @@ struct LaneModel: Sendable {
   private var busyness = 1.0
   /// How much slower than the ladder's figures this machine is.
   private var slowness = 1.0
-  /// How much better than the ladder's figures the content compresses: multiplies `reduction`.
-  private var compressibility = 1.0
+  /// How much more than in the ladder's figures there is of what makes content compress: multiplies both.
+  private var matching = 1.0
+  private var skew = 1.0
   /// What the link takes for a wire byte; nil as long as the lane never waited.
   private(set) var link: Double?
+  /// The same, if the lane waited in the last window.
+  private(set) var linkSeen: Double?
   /// How long waiting is still taken for the destination's doing, and how long that will be the next time; nanoseconds.
   private var holdLeft = 0.0
   private var nextHold = LaneModel.firstHold
@@ -47,15 +50,17 @@ struct LaneModel: Sendable {
   // MARK: Predicting
 
   /// What a byte of guest memory would take on a rung, of lane and link together.
-  func cost(_ rung: Int) -> Double { max(work(rung, sending: sending), (link ?? 0) * left(rung)) }
+  func cost(_ rung: Int) -> Double { max(work(rung), (link ?? 0) * left(rung)) }
 
-  /// What it would take of the lane, with so much for sending a byte.
-  func work(_ rung: Int, sending: Double = 0) -> Double {
+  /// What it would take of the lane.
+  func work(_ rung: Int) -> Double {
     (reading + (encoding[rung] ?? ladder[rung].nanoseconds * slowness) + sending * left(rung)) * busyness
   }
 
   /// What is left of a byte.
-  func left(_ rung: Int) -> Double { exp(-ladder[rung].reduction * compressibility) }
+  func left(_ rung: Int) -> Double { exp(-reduction(rung)) }
+
+  private func reduction(_ rung: Int) -> Double { ladder[rung].matching * matching + ladder[rung].skew * skew }
 
   // MARK: Learning
 
@@ -85,6 +90,7 @@ struct LaneModel: Sendable {
     Self.blend(&reading, rest / window.data, share)
     Self.blend(&sending, window.sending / max(1, window.wire), share)
     guard isLong else { return true }
+    linkSeen = nil
     let waiting = learnLink(window, trialLink: trialLink)
     let busy = max(1, (window.elapsed - (waiting ?? 0)) / max(1, window.working))
     Self.blend(&busyness, min(busy, 4), Self.hostShare(window.elapsed))
@@ -103,6 +109,11 @@ struct LaneModel: Sendable {
     let isHeld = holdLeft > 0 && window.isDoubtful
     let isBusy = onItsWay > window.elapsed / 2
     guard window.waiting > Self.waitingShare * window.elapsed, isBusy, !isHeld else {
+      // Who has little to send does not wait for a link that others fill.
+      if let other = window.linkOfOthers, holdLeft <= 0 {
+        link = link.map { $0 + (other - $0) * Self.hostShare(window.elapsed) } ?? other
+        return 0
+      }
       guard let known = link else { return 0 }
       // What it could not do may be long past. And it took this much without making us wait; but a buffer that had run
       // empty may have taken it, and short times on its way are counted as none: one such window says little.
@@ -117,6 +128,7 @@ struct LaneModel: Sendable {
       return nil
     }
     link = link.map { $0 + (seen - $0) * Self.hostShare(window.elapsed) } ?? seen
+    linkSeen = link
     return window.waiting
   }
 
@@ -132,7 +144,13 @@ struct LaneModel: Sendable {
     // Averages of time per byte: so the average of what is left of a byte, not of ratios.
     var left = left(rung)
     Self.blend(&left, min(1, 1 / ratio), share)
-    compressibility = -log(max(left, 1e-3)) / ladder[rung].reduction
+    let (before, after) = (reduction(rung), -log(min(max(left, 1e-3), 1)))
+    let (hasMatching, hasSkew) = (ladder[rung].matching > 0, ladder[rung].skew > 0)
+    // A rung that uses both does not tell how much is whose: they keep their proportion, where they have one.
+    let alike = after / (ladder[rung].matching + ladder[rung].skew)
+    let scale = before > 0.01 ? after / before : nil
+    if hasMatching { matching = scale.map { $0 * matching } ?? alike }
+    if hasSkew { skew = scale.map { $0 * skew } ?? alike }
   }
 
   /// The weight of something seen over `data` bytes: a plain average at first, one that forgets later.
