@@ -228,7 +228,9 @@ struct AdaptiveChooserTests {
         // Content that changes all the time costs it some more, and most where what it takes for granted of a codec
         // with a history is wrong.
         let isWrong = Self.worlds[world].name == "history that disappoints"
-        #expect(taken <= (isVaried ? isWrong ? 1.3 : 1.12 : 1.08) * min(raw, zstd), place)
+        // Where samples hardly shrink, what a stronger codec would save beyond lz4 looks too little to be tried.
+        let isHard = Self.worlds[world].name == "hard content"
+        #expect(taken <= (isVaried ? isWrong ? 1.3 : 1.12 : isHard ? 1.1 : 1.08) * min(raw, zstd), place)
         // It may look around at the start; after that it stays.
         #expect(changes <= 10, place)
       }
@@ -334,6 +336,17 @@ struct AdaptiveChooserTests {
       var chooser = AdaptiveChooser()
       let (_, changes) = SimulatedLane.time(of: &chooser, frameCount: 1500, &lane)
       #expect(changes == 0 && chooser.isPlain, "\(Self.worlds[world].name), seed \(seed)")
+    }
+  }
+
+  @Test("The first samples of random pages are believed, however slow the link", arguments: [0.8, 2, 16])
+  func believesSamples(link: Double) throws {
+    let random = try #require(Self.worlds.first { $0.name == "random content" })
+    for seed in 1...5 as ClosedRange<UInt64> {
+      var lane = SimulatedLane(realities: random.realities, link: link, seed: seed)
+      var chooser = AdaptiveChooser()
+      let (_, changes) = SimulatedLane.time(of: &chooser, frameCount: 300, &lane)
+      #expect(changes == 0 && chooser.isPlain, "seed \(seed)")
     }
   }
 

@@ -20,8 +20,11 @@ struct LaneModel: Sendable {
   private static let longestHold = 16e9
 
   private let ladder: [AdaptiveChooser.Rung]
-  /// Data bytes that averages of content rest on so far.
+  /// Data bytes that averages rest on so far: of work, and of what of the content. Raw pages tell nothing of content, and a
+  /// codec only of what it uses.
   private var seenData = 0.0
+  private var seenMatching = 0.0
+  private var seenSkew = 0.0
   /// CPU time per data byte of each rung's encoding; nil until it was used.
   private var encoding: [Double?]
   /// CPU time per data byte of everything else, and per wire byte of sending (where the lane does it).
@@ -70,9 +73,8 @@ struct LaneModel: Sendable {
   ///   - encoding: CPU time that it took, in nanoseconds.
   ///   - seen: data bytes that these stand for.
   mutating func learn(rung: Int, dataByteCount: Double, wireByteCount: Double, encoding: Double, seen: Double) {
-    let share = contentShare(seen)
-    learn(rung: rung, nanoseconds: encoding / dataByteCount, share: share)
-    learn(rung: rung, ratio: dataByteCount / max(1, wireByteCount), share: share)
+    learn(rung: rung, nanoseconds: encoding / dataByteCount, share: Self.contentShare(seen, of: &seenData))
+    learn(rung: rung, ratio: dataByteCount / max(1, wireByteCount), seen: seen)
   }
 
   /// Takes in a window of frames, most of which had one rung.
@@ -81,10 +83,10 @@ struct LaneModel: Sendable {
   ///   - trialLink: what the link was thought to take before a stronger codec was tried; nil if that is not so.
   /// - Returns: false if the trial has shown that it is not the link that the lane waits for.
   mutating func learn(_ window: FrameWindow, rung: Int, isLong: Bool, trialLink: Double?) -> Bool {
-    let share = contentShare(window.own.data)
+    let share = Self.contentShare(window.own.data, of: &seenData)
     if window.own.data > 0 {
       learn(rung: rung, nanoseconds: window.own.encoding / window.own.data, share: share)
-      learn(rung: rung, ratio: window.own.data / max(1, window.own.wire), share: share)
+      learn(rung: rung, ratio: window.own.data / max(1, window.own.wire), seen: window.own.data)
     }
     let rest = max(0, window.working - window.encoding - window.sending)
     Self.blend(&reading, rest / window.data, share)
@@ -139,13 +141,16 @@ struct LaneModel: Sendable {
     if rung != AdaptiveChooser.none { Self.blend(&slowness, known / ladder[rung].nanoseconds, share) }
   }
 
-  private mutating func learn(rung: Int, ratio: Double, share: Double) {
+  private mutating func learn(rung: Int, ratio: Double, seen: Double) {
     guard rung != AdaptiveChooser.none else { return }
+    let (hasMatching, hasSkew) = (ladder[rung].matching > 0, ladder[rung].skew > 0)
+    var share = 0.0
+    if hasMatching { share = Self.contentShare(seen, of: &seenMatching) }
+    if hasSkew { share = max(share, Self.contentShare(seen, of: &seenSkew)) }
     // Averages of time per byte: so the average of what is left of a byte, not of ratios.
     var left = left(rung)
     Self.blend(&left, min(1, 1 / ratio), share)
     let (before, after) = (reduction(rung), -log(min(max(left, 1e-3), 1)))
-    let (hasMatching, hasSkew) = (ladder[rung].matching > 0, ladder[rung].skew > 0)
     // A rung that uses both does not tell how much is whose: they keep their proportion, where they have one.
     let alike = after / (ladder[rung].matching + ladder[rung].skew)
     let scale = before > 0.01 ? after / before : nil
@@ -153,10 +158,11 @@ struct LaneModel: Sendable {
     if hasSkew { skew = scale.map { $0 * skew } ?? alike }
   }
 
-  /// The weight of something seen over `data` bytes: a plain average at first, one that forgets later.
-  private mutating func contentShare(_ data: Double) -> Double {
-    seenData += data
-    return max(1 - exp(-data / Self.contentMemory), data / seenData)
+  /// The weight of something seen over `data` bytes, besides what was `seen`: a plain average at first, one that forgets
+  /// later.
+  private static func contentShare(_ data: Double, of seen: inout Double) -> Double {
+    seen += data
+    return max(1 - exp(-data / contentMemory), data / max(1, seen))
   }
 
   private static func hostShare(_ elapsed: Double) -> Double { 1 - exp(-elapsed / hostMemory) }
