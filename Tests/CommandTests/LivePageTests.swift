@@ -42,7 +42,12 @@ private let browser: (path: String, comment: Comment) = {
   func inBrowser() throws {
     let (demo, page) = try start()
     defer { end(demo) }
-    Thread.sleep(forTimeInterval: 6)
+    // Without a script it says so first; charts need a few samples more.
+    let address = try #require(URL(string: page))
+    for _ in 0..<80 where try !String(contentsOf: address, encoding: .utf8).contains("cannot converge</h1>") {
+      Thread.sleep(forTimeInterval: 0.5)
+    }
+    Thread.sleep(forTimeInterval: 3)
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("pageferry-page-\(getpid())")
     defer { try? FileManager.default.removeItem(at: folder) }
     let document = try browse(page, folder, ["--dump-dom"])
