@@ -2,13 +2,13 @@
 import Convergence
 public import GuestMemory
 import HostSystem
-public import Lanes
-public import Logging
-public import PageCodecs
+import Lanes
+import Logging
+import PageCodecs
 import PageKernels
 import PageModel
 import Synchronization
-public import Transport
+import Transport
 import Wire
 
 /// The sending side of one migration, from hello to resumed.
@@ -16,64 +16,6 @@ import Wire
 /// ``run()`` does everything on the calling thread and its pipelines' threads; ``cancel(_:)`` and ``statistics`` may be
 /// used from any other.
 public final class SourceSession: Sendable {
-  /// What an operator decides.
-  public struct Configuration: Sendable {
-    public var endpoint: Endpoint
-    public var socketOptions: SocketOptions
-    /// How long to look for the receiver.
-    public var connectTimeout: Duration
-    public var channelCount: Int
-    /// Worker threads; at least one per channel.
-    public var laneCount: Int
-    /// Memory for what codecs with a history look back over, in bytes, over all lanes and on either side.
-    public var historyByteCount: UInt64
-    /// What may be changed later.
-    public var settings: MigrationSettings
-    /// How long a guest may stay paused before the migration is given up and it runs on here.
-    public var switchoverLimit: Duration
-    /// Compare a digest of every block before the commit. For a guest that runs this reads all memory while it is
-    /// paused: a test, not for service. Nil: only for memory that does not change, where it costs no time.
-    public var verify: Bool?
-    /// Where worker threads run.
-    public var placement: PlacementOptions
-    /// Whether raw pages of memory that does not change and is mapped here go without the kernel's copy.
-    public var zeroCopy: ZeroCopyOptions
-    /// Program and version, for the peer's log.
-    public var software: String
-    /// Told each iteration of a guest that runs, in one line, and what needs advice.
-    public var logger = Logger(label: "pageferry.source") { _ in SwiftLogNoOpLogHandler() }
-
-    /// Of ``settings``: what it begins with.
-    var codec: CodecPolicy { settings.codec }
-    var bandwidthLimit: UInt64 { settings.bandwidthLimit }
-    var deltaCache: CacheBudget.Size { settings.deltaCache }
-
-    /// - Parameters: those that are not stored as they are begin ``settings``.
-    public init(
-      endpoint: Endpoint, socketOptions: SocketOptions = .init(), connectTimeout: Duration = .seconds(10),
-      channelCount: Int = 2, laneCount: Int = 2, codec: CodecPolicy = .none,
-      historyByteCount: UInt64 = 512 << 20, bandwidthLimit: UInt64 = 0,
-      deltaCache: CacheBudget.Size = .percent(1), downtimeLimit: Duration = .milliseconds(300),
-      switchoverLimit: Duration = .seconds(10), verify: Bool? = nil, placement: PlacementOptions = .init(),
-      zeroCopy: ZeroCopyOptions = .init(.automatic), software: String
-    ) {
-      self.endpoint = endpoint
-      self.socketOptions = socketOptions
-      self.connectTimeout = connectTimeout
-      self.channelCount = channelCount
-      self.laneCount = max(laneCount, channelCount)
-      self.historyByteCount = historyByteCount
-      settings = MigrationSettings(
-        bandwidthLimit: bandwidthLimit, downtimeLimit: downtimeLimit, codec: codec, workers: self.laneCount,
-        deltaCache: deltaCache)
-      self.switchoverLimit = switchoverLimit
-      self.verify = verify
-      self.placement = placement
-      self.zeroCopy = zeroCopy
-      self.software = software
-    }
-  }
-
   /// How long a peer may take over each answer of the setup.
   private static let answerLimit = Duration.seconds(10)
 
@@ -82,7 +24,7 @@ public final class SourceSession: Sendable {
   public let configuration: Configuration
   let clock = PhaseClock()
   let identity = SessionIdentity.random()
-  private let events = Mailbox<SessionEvent>()
+  let events = Mailbox<SessionEvent>()
   private let cancelled = Atomic<Bool>(false)
   /// The shortest answer of the setup, in nanoseconds.
   private let roundTrip = Atomic<UInt64>(.max)
@@ -91,9 +33,9 @@ public final class SourceSession: Sendable {
   let record = SourceRecord()
   let byteMeter = RateMeter()
   let pageMeter = RateMeter()
-  private let cacheBudget: CacheBudget
-  private let pacer: Pacer
-  private let controls: Controls
+  let cacheBudget: CacheBudget
+  let pacer: Pacer
+  let controls: Controls
 
   /// - Parameter guest: one that runs must have its memory mapped here.
   public init(guest: any Guest, configuration: Configuration) {
@@ -107,59 +49,6 @@ public final class SourceSession: Sendable {
   }
 
   var verifies: Bool { configuration.verify ?? (guest.dirtyLog == nil) }
-
-  // MARK: Steering
-
-  /// What holds now. Any thread.
-  public var settings: MigrationSettings { controls.settings }
-
-  /// Changes settings while the migration runs; any thread. They hold when this returns, for the guest within 50 ms.
-  /// - Throws: if one of them cannot be had; then nothing has changed.
-  public func change(_ body: (inout MigrationSettings) -> Void) throws(SettingError) {
-    var new = controls.settings
-    body(&new)
-    try check(new)
-    controls.change(body)
-    pacer.set(
-      bytesPerSecond: record.isPaused && new.switchoverBandwidth > 0 ? new.switchoverBandwidth : new.bandwidthLimit)
-    cacheBudget.set(new.deltaCache)
-    record.now.pipeline?.set(workerCount: new.workers)
-    _ = record.now.pipeline?.set(codec: new.codec)
-    events.post(.steer)
-  }
-
-  private func check(_ new: MigrationSettings) throws(SettingError) {
-    let lanes = configuration.laneCount
-    guard (1...lanes).contains(new.workers) else {
-      throw SettingError("workers: 1 to \(lanes) (this migration has \(lanes) lanes), not \(new.workers)")
-    }
-    guard new.throttle.map({ (0...99).contains($0) }) ?? true else { throw SettingError("throttle: 0 to 99 percent") }
-    guard new.codec.tags.allSatisfy({ offeredTags.contains($0) }) else {
-      throw SettingError(
-        "codec: \(new.codec) was not agreed on with the destination at the start (agreed: "
-          + offeredTags.compactMap { CodecRegistry.codec(tag: $0)?.identity.name }.joined(separator: ", ") + ")")
-    }
-  }
-
-  /// Tells the migration what to do; any thread. It is done within 50 ms.
-  /// - Throws: if it makes no sense now.
-  public func order(_ order: MigrationOrder) throws(SettingError) {
-    let phase = clock.phase
-    guard guest.dirtyLog != nil else { throw SettingError("\(order.rawValue): this guest does not run") }
-    let isTooLate = phase == .switchover || phase == .commit || phase.isFinal
-    guard !isTooLate else {
-      throw SettingError("\(order.rawValue): too late, the migration is in phase '\(phase.rawValue)'")
-    }
-    if order == .pause || order == .resume {
-      guard phase == .active else {
-        throw SettingError("\(order.rawValue): not yet, the migration is in phase '\(phase.rawValue)'")
-      }
-    }
-    if order == .resume, !record.isPaused { throw SettingError("resume: the guest runs") }
-    if order == .pause, record.isPaused { throw SettingError("pause: the guest is paused") }
-    controls.order(order)
-    events.post(.steer)
-  }
 
   /// Asks the migration to end. Before the commit it ends as cancelled within a second, and the source is as it was;
   /// after it, the request is too late and does nothing.
@@ -251,7 +140,7 @@ public final class SourceSession: Sendable {
 
   /// What frames may be encoded with: of a guest that runs, whatever this side knows, so that it may be changed later;
   /// what needs a history only if one is kept anyway.
-  private var offeredTags: [CodecTag] {
+  var offeredTags: [CodecTag] {
     guard guest.dirtyLog != nil else { return configuration.codec.tags }
     return CodecRegistry.all.filter { historyLog > 0 || !($0 is any HistoryCodec.Type) }.map { $0.identity.tag }
   }
