@@ -51,7 +51,7 @@ final class RecordedStream: Sendable {
   private static func isComplete(_ bytes: [UInt8]) -> Bool {
     guard bytes.count >= FrameHeader.byteCount else { return false }
     let last = Array(bytes[(bytes.count - FrameHeader.byteCount)...])
-    let header = try? FrameHeader(decoding: last.span.bytes)
+    let header = unsafe try? FrameHeader(decoding: last.span.bytes)
     return header?.type == .endOfIteration
   }
 
