@@ -5,7 +5,7 @@ import PageModel
 struct ForecastCourse {
   private let input: ForecastInput
   private(set) var outcome: ForecastOutcome
-  private var test: SwitchoverModel
+  private var test: SwitchoverTest
   private var ramp = DowntimeRamp()
   private var clock: GuestClock
   /// Those that the last walk went over come first.
@@ -28,7 +28,7 @@ struct ForecastCourse {
     outcome = ForecastOutcome(
       converges: false, iterations: [], totalSeconds: input.setupSeconds, downtime: nil, wireBytes: 0,
       meanThrottlePercent: 0)
-    test = SwitchoverModel(
+    test = SwitchoverTest(
       limit: Self.nanoseconds(input.downtimeLimitSeconds), roundTrip: Self.nanoseconds(input.roundTripSeconds))
     clock = GuestClock(input.steering, setup: input.setupSeconds)
     transferRate = input.linkBytesPerSecond * Self.page / input.bulkBytesPerPage
@@ -171,7 +171,7 @@ struct ForecastCourse {
 
   // MARK: The end
 
-  mutating func decide() -> SwitchoverModel.Decision {
+  mutating func decide() -> SwitchoverTest.Decision {
     let limit = ramp.allowed(limit: input.downtimeLimitSeconds, policy: input.steering.policy)
     test.limit = Self.nanoseconds(limit)
     let decision = test.decide(

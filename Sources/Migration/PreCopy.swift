@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Convergence
 import GuestMemory
 import HostSystem
 import Lanes

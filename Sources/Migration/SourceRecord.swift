@@ -28,8 +28,6 @@ final class SourceRecord: Sendable {
     var wireAtPause: UInt64 = 0
     var downtime: Downtime?
     var digests: [BlockDigest] = []
-    /// Bytes that the destination has acknowledged, all data channels.
-    var acknowledgedBytes: UInt64 = 0
     var reading = ConvergenceReading()
     var verdict = Verdict(kind: .measuring)
     var throttle = ThrottleHistory()
@@ -83,8 +81,6 @@ final class SourceRecord: Sendable {
       state.wireAtPause = state.wireBytes
     }
   }
-
-  func noteAcknowledged(_ byteCount: UInt64) { state.withLock { $0.acknowledgedBytes = byteCount } }
 
   func note(_ reading: ConvergenceReading, _ verdict: Verdict) {
     state.withLock { state in

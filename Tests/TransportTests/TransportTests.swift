@@ -206,8 +206,9 @@ struct Pair {
     }
     for thread in threads { thread.join() }
     let seconds = Double(HostClock.now() - started) / 1e9
-    // 15 MB at 50 MB/s are 0.3 s, less the last booking and the burst of 10 ms; a busy machine may be late.
-    #expect(seconds > 0.27)
+    // 15 MB at 50 MB/s and a tenth more are 0.27 s, less the last booking and the burst of 10 ms; a busy machine may be
+    // late.
+    #expect(seconds > 0.25)
     #expect(seconds < 1.5)
   }
 

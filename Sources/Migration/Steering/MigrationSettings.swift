@@ -56,6 +56,11 @@ public struct MigrationSettings: Sendable, Equatable {
     self.deadlineAction = deadlineAction
     self.holds = holds
   }
+
+  /// Wire bytes per second that are allowed now; 0: no limit.
+  func bandwidthLimit(isPaused: Bool) -> UInt64 {
+    isPaused && switchoverBandwidth > 0 ? switchoverBandwidth : bandwidthLimit
+  }
 }
 
 /// Why a setting cannot be had, in one line.

@@ -17,8 +17,7 @@ extension SourceSession {
     body(&new)
     try check(new)
     controls.change(body)
-    pacer.set(
-      bytesPerSecond: record.isPaused && new.switchoverBandwidth > 0 ? new.switchoverBandwidth : new.bandwidthLimit)
+    pacer.set(bytesPerSecond: new.bandwidthLimit(isPaused: record.isPaused))
     cacheBudget.set(new.deltaCache)
     record.now.pipeline?.set(workerCount: new.workers)
     _ = record.now.pipeline?.set(codec: new.codec)

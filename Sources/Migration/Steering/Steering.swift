@@ -73,8 +73,10 @@ final class Steering {
 
   /// The destination has acknowledged bytes.
   func note(_ ack: ControlMessage.Ack) {
-    record.noteAcknowledged(ack.receivedByteCount)
-    wire.note(.init(at: HostClock.now(), bytes: ack.receivedByteCount, busy: pipeline?.linkBusyNanoseconds))
+    guard let pipeline else { return }
+    // No more can have arrived than was sent, whatever a peer says.
+    let received = min(ack.receivedByteCount, pipeline.sentByteCount)
+    wire.note(.init(at: HostClock.now(), bytes: received, busy: pipeline.linkBusyNanoseconds))
   }
 
   /// An iteration is over.
@@ -109,7 +111,7 @@ final class Steering {
   /// The downtime that is allowed now, in nanoseconds.
   var allowedDowntime: UInt64 {
     let limit = Double(settings.downtimeLimit.nanoseconds) / 1e9
-    return UInt64(ramp.allowed(limit: limit, policy: settings.policy) * 1e9)
+    return UInt64(min(1e18, max(0, ramp.allowed(limit: limit, policy: settings.policy) * 1e9)))
   }
 
   /// Bytes per second that the link is taken to carry, for decisions.
@@ -190,11 +192,8 @@ final class Steering {
 
   // MARK: Doing
 
-  /// Holds the channels to the limit that there is now: another one may hold while the guest stands still.
-  func pace() {
-    let isOther = record.isPaused && settings.switchoverBandwidth > 0
-    pacer.set(bytesPerSecond: isOther ? settings.switchoverBandwidth : settings.bandwidthLimit)
-  }
+  /// Holds the channels to the limit that there is now.
+  func pace() { pacer.set(bytesPerSecond: settings.bandwidthLimit(isPaused: record.isPaused)) }
 
   private func apply(_ changed: MigrationSettings) {
     let before = settings

@@ -12,6 +12,8 @@ struct WireMeter {
   /// Less busy time than this says little, as a share of the time and in seconds.
   private static let busyShareMin = 0.2
   private static let busyMin = 0.02
+  /// A link that carries nothing is taken to carry this, in bytes per second: what is divided by a rate stays a number.
+  private static let rateMin = 1000.0
 
   /// What is known at an acknowledgement.
   struct Reading: Equatable {
@@ -43,7 +45,7 @@ struct WireMeter {
     guard busy >= Self.busyMin, busy >= elapsed * Self.busyShareMin else { return }
     let sample = Double(reading.bytes - before.bytes) / busy
     let weight = 1 - exp(-busy / Self.memory)
-    rate = rate.map { $0 + (sample - $0) * weight } ?? sample
+    rate = max(Self.rateMin, rate.map { $0 + (sample - $0) * weight } ?? sample)
   }
 
   /// The limit was changed: what was measured before says nothing.

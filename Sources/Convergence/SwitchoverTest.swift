@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import Convergence
 
 /// Decides after each sync whether the guest is paused now, or another iteration comes first.
 ///
 /// What is left takes one more iteration, and the hand-over; ``IterationTime`` knows what iterations take. A pure model:
-/// the session feeds it and does what it says.
-struct SwitchoverTest {
+/// the session feeds it and does what it says, and a ``Forecast`` plays it.
+package struct SwitchoverTest: Sendable {
   /// What comes next.
-  enum Decision: Equatable {
+  package enum Decision: Equatable, Sendable {
     case switchOver
     /// - Parameter holdBack: leave hot spans pending: they would be stale before this iteration is over.
     case iterate(holdBack: Bool)
@@ -27,10 +26,13 @@ struct SwitchoverTest {
   /// Pages from which on an iteration says something about the time per page.
   private static let telling = 1024
 
+  /// Longest time that is told, in nanoseconds: some thirty years.
+  private static let timeMax = 1e18
+
   /// Longest downtime that is accepted now, in nanoseconds.
-  var limit: UInt64
+  package var limit: UInt64
   /// Bytes per second that the link carries now, if that is known.
-  var linkRate: Double?
+  package var linkRate: Double?
   /// Nanoseconds that the hand-over adds.
   private let handOver: UInt64
   private var iteration: IterationTime
@@ -41,10 +43,10 @@ struct SwitchoverTest {
   private var last: UInt64?
   private var heldBack = 0
   /// What the downtime would be now, in nanoseconds; nil before the first sync.
-  private(set) var expected: UInt64?
+  package private(set) var expected: UInt64?
 
   /// - Parameter roundTrip: to the destination and back, in nanoseconds.
-  init(limit: UInt64, roundTrip: UInt64) {
+  package init(limit: UInt64, roundTrip: UInt64) {
     self.limit = limit
     handOver = min(roundTrip, 10_000_000_000) + IterationTime.handOver
     iteration = IterationTime(roundTrip: roundTrip)
@@ -55,7 +57,7 @@ struct SwitchoverTest {
   ///   - pages: that were pending and were dealt with, whether they travelled or not.
   ///   - nanoseconds: from its begin until the destination acknowledged all of it.
   ///   - wireBytes: what travelled.
-  mutating func note(pages: Int, nanoseconds: UInt64, wireBytes: UInt64 = 0) {
+  package mutating func note(pages: Int, nanoseconds: UInt64, wireBytes: UInt64 = 0) {
     iteration.note(pages: pages, nanoseconds: nanoseconds)
     guard pages >= Self.telling else { return }
     wirePerPage = Double(wireBytes) / Double(pages)
@@ -66,7 +68,7 @@ struct SwitchoverTest {
   /// - Parameters:
   ///   - hot, cool: pages that are pending in hot spans, and in others.
   ///   - sync: nanoseconds that the sync took: the last one will take as long.
-  mutating func decide(hot: Int, cool: Int, sync: UInt64) -> Decision {
+  package mutating func decide(hot: Int, cool: Int, sync: UInt64) -> Decision {
     let now = time(hot + cool) + sync
     let least = time(0) + sync
     defer { last = now }
@@ -84,15 +86,16 @@ struct SwitchoverTest {
   }
 
   /// What the downtime takes without any page.
-  var least: UInt64 { time(0) }
+  package var least: UInt64 { time(0) }
 
   private func time(_ pages: Int) -> UInt64 {
     var each = iteration.perPage
     // The link may have become slower or faster since: what an operator has changed, not what a measurement varies by.
     if let linkRate, linkRate > 0, let measuredRate, abs(linkRate / measuredRate - 1) > Self.otherLink {
-      let now = wirePerPage / linkRate * 1e9
+      let now = min(Self.timeMax, wirePerPage / linkRate * 1e9)
       each = isLinkBound ? now : max(now, each)
     }
-    return handOver + UInt64(iteration.fixed + Double(pages) * each)
+    // A link that is all but dead makes this as long as one likes: it stays a number.
+    return handOver + UInt64(min(Self.timeMax, iteration.fixed + Double(pages) * each))
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Testing
 
-@testable import Migration
+@testable import Convergence
 
 @Suite("When the guest is paused")
 struct SwitchoverTestTests {
@@ -77,5 +77,16 @@ struct SwitchoverTestTests {
     #expect(test.decide(hot: 0, cool: 10, sync: 0) == .switchOver)
     let expected = test.expected ?? 0
     #expect((300 * Self.millisecond...305 * Self.millisecond).contains(expected), "\(expected)")
+  }
+
+  @Test("A link that is all but dead makes it long, and it stays a number", arguments: [1e-300, 1e-9, 1000])
+  func deadLink(rate: Double) {
+    var test = SwitchoverTest(limit: 300 * Self.millisecond, roundTrip: 100_000)
+    test.linkRate = 400e6
+    test.note(pages: 100_000, nanoseconds: 1000 * Self.millisecond, wireBytes: 409_600_000)
+    test.linkRate = rate
+    #expect(test.decide(hot: 0, cool: 50_000, sync: 0) == .iterate(holdBack: false))
+    let expected = test.expected ?? 0
+    #expect((200_000_000 * Self.millisecond...1_100_000_000_000 * Self.millisecond).contains(expected), "\(expected)")
   }
 }
