@@ -21,6 +21,7 @@ let package = Package(
     .executable(name: "pageferry", targets: ["PageFerryCLI"]),
     .library(name: "PageFerry", targets: ["PageFerry"]),
     .library(name: "PageFerryTelemetry", targets: ["Telemetry"]),
+    .library(name: "PageFerryQEMU", targets: ["QEMUBridge"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
@@ -94,6 +95,11 @@ let package = Package(
       ], swiftSettings: swift),
 
     .target(
+      name: "QEMUBridge",
+      dependencies: ["Transport", "GuestMemory", "PageCodecs", "PageKernels", "HostSystem", "PageModel", system],
+      swiftSettings: swift),
+
+    .target(
       name: "Bench",
       dependencies: [
         "Migration", "Lanes", "Workload", "Transport", "GuestMemory", "PageCodecs", "PageKernels", "HostSystem",
@@ -112,7 +118,8 @@ let package = Package(
     .executableTarget(
       name: "PageFerryCLI",
       dependencies: [
-        "PageFerry", "Bench", "Control", "Telemetry", "Workload", "Migration", "Convergence", "GuestMemory", "Lanes",
+        "PageFerry", "Bench", "Control", "QEMUBridge", "Telemetry", "Workload", "Migration", "Convergence",
+        "GuestMemory", "Lanes",
         "PageKernels", "HostSystem", "PageCodecs", "PageModel", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -162,6 +169,12 @@ let package = Package(
       dependencies: [
         "Control", "Migration", "Convergence", "Workload", "Lanes", "Transport", "GuestMemory", "PageModel",
         "PageCodecs", "HostSystem", "TestSupport", system, .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: swift),
+    .testTarget(
+      name: "QEMUBridgeTests",
+      dependencies: [
+        "QEMUBridge", "Transport", "GuestMemory", "PageKernels", "PageCodecs", "PageModel", "HostSystem", "TestSupport",
+        system,
       ], swiftSettings: swift),
     .testTarget(
       name: "BenchTests",

@@ -2,23 +2,23 @@
 import CHostSystem
 import Glibc
 import Synchronization
-import SystemPackage
+package import SystemPackage
 
 /// A file that is being made: it has a name of its own, and gets the one it is meant for when it is complete.
 ///
 /// Whoever finds a file under its real name finds it whole. The partial file is locked while it is open, so that two
 /// makers of the same file cannot spoil each other's work.
-final class PartialFile: Sendable {
-  static let suffix = ".pageferry-partial"
+package final class PartialFile: Sendable {
+  package static let suffix = ".pageferry-partial"
 
   /// The name that the file will have.
   let path: String
-  let partialPath: String
-  let file: FileDescriptor
+  package let partialPath: String
+  package let file: FileDescriptor
   private let isFinished = Mutex(false)
 
   /// Makes the partial file: `byteCount` bytes, all holes.
-  init(path: String, byteCount: UInt64) throws(GuestMemoryError) {
+  package init(path: String, byteCount: UInt64) throws(GuestMemoryError) {
     self.path = path
     partialPath = path + Self.suffix
     file = try Self.open(partialPath, path: path, byteCount: byteCount)
@@ -72,7 +72,7 @@ final class PartialFile: Sendable {
 
   /// Gives the file its name.
   /// - Parameter replacing: take the place of a file that has it; otherwise one that came meanwhile is left alone.
-  func complete(replacing: Bool) throws(GuestMemoryError) {
+  package func complete(replacing: Bool) throws(GuestMemoryError) {
     let status = unsafe replacing ? hs_rename(partialPath, path) : hs_rename_new(partialPath, path)
     if status == -EEXIST { throw .outputExists(path: path) }
     guard status == 0 else { throw failure("rename to '\(path)'", Errno(rawValue: -status)) }
@@ -80,7 +80,7 @@ final class PartialFile: Sendable {
   }
 
   /// Removes the partial file; does nothing once it is complete.
-  func discard() {
+  package func discard() {
     isFinished.withLock { done in
       if !done { _ = unsafe unlink(partialPath) }
       done = true

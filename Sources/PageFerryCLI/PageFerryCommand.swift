@@ -23,8 +23,9 @@ struct PageFerryCommand: ParsableCommand {
       """,
     version: PageFerry.version,
     subcommands: [
-      DemoCommand.self, SendCommand.self, ReceiveCommand.self, PlanCommand.self, ControlCommandLine.self,
-      BenchCommand.self, ThrottleCommand.self, DoctorCommand.self, ExitCodesCommand.self, ThrottleGuardianCommand.self,
+      DemoCommand.self, SendCommand.self, ReceiveCommand.self, PlanCommand.self, InspectCommand.self,
+      ControlCommandLine.self, BenchCommand.self, ThrottleCommand.self, DoctorCommand.self, ExitCodesCommand.self,
+      ThrottleGuardianCommand.self,
     ])
 }
 
@@ -37,6 +38,8 @@ struct ExitCodesCommand: ParsableCommand {
     print("  0  completed")
     print("  3  plan: the migration would not converge")
     print("  4  plan: the trace cannot be used, or the process not be watched")
+    print("  5  inspect: the stream is malformed, or its RAM cannot be rebuilt")
+    print("  6  inspect: the stream ends too early")
     for code in FailureCode.allCases where code != .cancelled {
       print("\(code.rawValue < 10 ? "  " : " ")\(code.rawValue)  \(code.meaning)")
     }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CHostSystem
+import Glibc
+public import SystemPackage
 
 /// The parts of one vectored write or read, kept in room that is allocated once.
 ///
@@ -80,6 +82,23 @@ import CHostSystem
     defer { unsafe parts[end].byte_count = whole }
     // SAFETY: as above.
     return unsafe hs_send_vector(descriptor, parts + first, end + 1 - first, how)
+  }
+
+  /// Writes every part to a file, a pipe or a socket (writev), and empties the vector.
+  ///
+  /// A broken pipe is an error only where SIGPIPE is ignored; of a ``Connection`` it always is.
+  public func write(to descriptor: FileDescriptor) throws(Errno) {
+    while remainingByteCount > 0 {
+      // SAFETY: parts first..<count were appended by a caller that keeps their memory valid; hs_iovec is laid out as iovec.
+      let taken = unsafe writev(
+        descriptor.rawValue, UnsafeRawPointer(parts + first).assumingMemoryBound(to: iovec.self), CInt(count - first))
+      if taken < 0 {
+        if errno == EINTR { continue }
+        throw Errno(rawValue: errno)
+      }
+      consume(taken)
+    }
+    removeAll()
   }
 
   /// Whether the next part may be sent without a copy.
