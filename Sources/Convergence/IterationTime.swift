@@ -8,7 +8,7 @@
 package struct IterationTime: Sendable {
   /// What the hand-over adds to the last iteration beside a round trip: the guest's state, ready, commit. What a state
   /// takes is not known before; this is what a small one does.
-  package static let handOver: UInt64 = 1_500_000
+  package static let handOver: UInt64 = 250_000
 
   /// What an iteration that was counted before counts when another comes.
   private static let memory = 0.5
@@ -16,7 +16,7 @@ package struct IterationTime: Sendable {
   private static let telling = 256
   private static let surprise = 1.8
   /// What is known before anything was measured: a round trip and some work. It counts for little.
-  private static let firstGuess: Double = 1_000_000
+  private static let firstGuess: Double = 200_000
   private static let firstWeight = 0.05
 
   private let roundTrip: Double

@@ -16,6 +16,8 @@ public final class WorkloadArrival: IncomingGuest {
   public init(_ memory: AnonymousMemory, dirtyLog: (any DirtyLog)? = nil) {
     anonymous = memory
     self.dirtyLog = dirtyLog
+    // Found now: when the state is loaded, a guest is down.
+    _ = (Vocabulary.standard, BootIdentity.current)
   }
 
   public var memory: any DestinationMemory { anonymous }

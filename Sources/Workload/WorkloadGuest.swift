@@ -38,6 +38,8 @@ public final class WorkloadGuest: Guest {
   ) throws(WorkloadError) {
     let image = try GuestImage(plan, memory: memory)
     let records = (0..<plan.writerCount).map { WriterRecord(seed: plan.seed, thread: $0) }
+    // Found now: when the state is saved, the guest is down.
+    _ = BootIdentity.current
     self.init(image, records: records, crew: nil, dirtyLog: dirtyLog)
   }
 
