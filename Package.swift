@@ -96,7 +96,10 @@ let package = Package(
 
     .target(
       name: "QEMUBridge",
-      dependencies: ["Transport", "GuestMemory", "PageCodecs", "PageKernels", "HostSystem", "PageModel", system],
+      dependencies: [
+        "Migration", "Lanes", "Wire", "Transport", "GuestMemory", "PageCodecs", "PageKernels", "HostSystem", "CHostSystem",
+        "PageModel", system, .product(name: "Logging", package: "swift-log"),
+      ],
       swiftSettings: swift),
 
     .target(

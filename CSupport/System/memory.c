@@ -30,10 +30,19 @@ void *hs_map_memfd(size_t byte_count) {
   return base == MAP_FAILED ? NULL : base;
 }
 
+void *hs_map_shared(int fd, size_t byte_count) {
+  void *base = mmap(NULL, byte_count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  return base == MAP_FAILED ? NULL : base;
+}
+
 int hs_unmap(void *base, size_t byte_count) { return munmap(base, byte_count) == 0 ? 0 : -errno; }
 
 int hs_advise_huge_pages(void *base, size_t byte_count) {
   return madvise(base, byte_count, MADV_HUGEPAGE) == 0 ? 0 : -errno;
+}
+
+int hs_drop_pages(void *base, size_t byte_count) {
+  return madvise(base, byte_count, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 
 int hs_populate_write(void *base, size_t byte_count) {

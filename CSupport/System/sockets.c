@@ -36,6 +36,11 @@ int hs_socket_waiting_bytes(int fd) {
   return ioctl(fd, FIONREAD, &bytes) == 0 ? bytes : -errno;
 }
 
+int64_t hs_socket_unsent_bytes(int fd) {
+  int bytes = 0;
+  return ioctl(fd, TIOCOUTQ, &bytes) == 0 ? bytes : -errno;
+}
+
 int hs_tcp_set_unsent_limit(int fd, int bytes) { return set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes); }
 
 int hs_tcp_set_congestion(int fd, const char *name) {
@@ -64,6 +69,15 @@ int hs_socket_peer_user(int fd, uint32_t *user) {
     return -errno;
   *user = peer.uid;
   return 0;
+}
+
+int hs_socket_peer_process(int fd, int32_t *process) {
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+    return -errno;
+  *process = peer.pid;
+  return peer.pid > 0 ? 0 : -ESRCH;
 }
 
 // The kernel is given the caller's list as it is.

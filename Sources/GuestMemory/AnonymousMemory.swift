@@ -2,7 +2,7 @@
 public import HostSystem
 public import PageKernels
 public import PageModel
-import SystemPackage
+public import SystemPackage
 
 /// Guest memory in this process: what a VMM would run its guest on.
 ///
@@ -29,26 +29,34 @@ public final class AnonymousMemory: MappedDestination {
   ///   - populateAhead: fault all memory in, in the background. Costs a thread until it is done, and makes
   ///     memory resident that the guest may never use.
   ///   - placement: of that thread.
+  ///   - shared: blocks that lie in another process as well, by number: the files behind them, of the blocks' sizes. What
+  ///     they hold is not known, so that zeros are written there, too.
   /// - Throws: ``GuestMemoryError/cannotReserve(byteCount:reason:)``.
   public init(
     blocks: BlockTable, populateAhead: Bool, backing: Backing = .anonymous(hugePages: true),
-    placement: ThreadPlacement = .anywhere
+    placement: ThreadPlacement = .anywhere, shared: [Int: FileDescriptor] = [:]
   ) throws(GuestMemoryError) {
     var ranges: [MappedRange] = []
-    for block in blocks.blocks {
+    for (number, block) in blocks.blocks.enumerated() {
+      let byteCount = Int(block.byteCount)
       let mapped =
-        backing == .memfd ? MappedRange(sharing: Int(block.byteCount)) : MappedRange(byteCount: Int(block.byteCount))
+        if let file = shared[number] {
+          MappedRange(file, byteCount: byteCount)
+        } else {
+          backing == .memfd ? MappedRange(sharing: byteCount) : MappedRange(byteCount: byteCount)
+        }
       guard let range = mapped else {
         for range in ranges { range.unmap() }
         throw .cannotReserve(byteCount: blocks.byteCount, reason: "mmap: \(Errno.noMemory)")
       }
-      if backing == .anonymous(hugePages: true) { range.adviseHugePages() }
+      if backing == .anonymous(hugePages: true), shared[number] == nil { range.adviseHugePages() }
       ranges.append(range)
     }
     self.blocks = blocks
     self.backing = backing
     self.ranges = ranges
     written = WrittenPages(blocks)
+    for number in shared.keys { written.maps[number].insert(pages: 0..<blocks.pageCount(block: number)) }
     populator = populateAhead ? Populator(ranges, placement: placement) : nil
   }
 

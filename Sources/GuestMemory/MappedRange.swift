@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CHostSystem
+import SystemPackage
 
 /// Memory of this process, unmapped by hand: what a block of ``AnonymousMemory`` is made of.
 @safe struct MappedRange: @unchecked Sendable {
@@ -17,6 +18,13 @@ import CHostSystem
   /// Maps the whole of a new memfd, shared; nil if the kernel refuses. The mapping alone keeps the file alive.
   init?(sharing byteCount: Int) {
     guard let base = unsafe hs_map_memfd(byteCount) else { return nil }
+    unsafe self.base = base
+    self.byteCount = byteCount
+  }
+
+  /// Maps the beginning of a file, shared; nil if the kernel refuses. The file stays the caller's.
+  init?(_ file: FileDescriptor, byteCount: Int) {
+    guard let base = unsafe hs_map_shared(file.rawValue, byteCount) else { return nil }
     unsafe self.base = base
     self.byteCount = byteCount
   }

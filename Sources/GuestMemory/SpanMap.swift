@@ -35,6 +35,14 @@ import Synchronization
   /// Adds pages to a span.
   public func insert(_ pages: PageMask, span: Int) { word(span) { _ = $0.bitwiseOr(pages, ordering: .relaxed) } }
 
+  /// Adds pages to a span, and returns those that were in it before.
+  public func add(_ pages: PageMask, span: Int) -> PageMask {
+    word(span) { $0.bitwiseOr(pages, ordering: .relaxed).oldValue }
+  }
+
+  /// Takes pages of a span out of the map.
+  public func remove(_ pages: PageMask, span: Int) { word(span) { _ = $0.bitwiseAnd(~pages, ordering: .relaxed) } }
+
   /// Takes the pages of another map of the same block out of this one.
   public func subtract(_ other: SpanMap) {
     for span in 0..<min(spanCount, other.spanCount) {

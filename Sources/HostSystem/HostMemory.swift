@@ -11,12 +11,12 @@ public enum HostMemory {
     return nil
   }
 
-  /// The first 64 KiB of a small text file (procfs, sysfs), or nil.
-  public static func firstBytes(of path: String) -> String? {
+  /// The first 64 KiB, or `limit` bytes, of a small text file (procfs, sysfs), or nil.
+  public static func firstBytes(of path: String, limit: Int = 64 << 10) -> String? {
     do {
       let file = try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec])
       defer { try? file.close() }
-      var bytes = [UInt8](repeating: 0, count: 64 << 10)
+      var bytes = [UInt8](repeating: 0, count: limit)
       var count = 0
       // The kernel gives such a file in parts of about a page.
       while count < bytes.count {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import HostSystem
+package import HostSystem
 import Synchronization
-import Transport
-import Wire
+package import Transport
+package import Wire
 
 /// Control messages over a connection. Any thread may send; one receives.
-final class ControlChannel: Sendable {
-  let connection: Connection
+package final class ControlChannel: Sendable {
+  package let connection: Connection
   private let sending = Mutex(())
   private let patience = Mutex(Patience())
 
@@ -19,19 +19,19 @@ final class ControlChannel: Sendable {
   /// How often a send that makes no progress looks whether it should go on.
   private static let sendInterval = Duration.milliseconds(200)
 
-  init(_ connection: Connection) { self.connection = connection }
+  package init(_ connection: Connection) { self.connection = connection }
 
-  var peer: String { connection.peer }
+  package var peer: String { connection.peer }
 
   /// Ends the setup, in which each answer has its own time: from now on there is no limit to receiving, and sends give up
   /// after `limit`, or when they are told to.
-  func establish(sendLimit limit: Duration, isCancelled: @escaping @Sendable () -> Bool = { false }) {
+  package func establish(sendLimit limit: Duration, isCancelled: @escaping @Sendable () -> Bool = { false }) {
     connection.setTimeouts(receive: nil, send: Self.sendInterval)
     patience.withLock { $0 = Patience(limit: limit, isCancelled: isCancelled) }
   }
 
   /// - Parameter limit: instead of what was established.
-  func send(_ message: ControlMessage, within limit: Duration? = nil) throws(MigrationFailure) {
+  package func send(_ message: ControlMessage, within limit: Duration? = nil) throws(MigrationFailure) {
     let bytes = message.encoded()
     let patience = patience.withLock { $0 }
     let deadline = (limit ?? patience.limit).map { HostClock.now() + $0.nanoseconds } ?? 0
@@ -45,13 +45,13 @@ final class ControlChannel: Sendable {
   }
 
   /// Sends somebody away who cannot be served, with the reason.
-  func refuse(_ reason: String) {
+  package func refuse(_ reason: String) {
     try? send(.reject(.init(code: FailureCode.refused.rawValue, reason: reason)))
     connection.shutDown()
   }
 
   /// The next message. Lengths are checked before anything is allocated by them.
-  func receive() throws(MigrationFailure) -> ControlMessage {
+  package func receive() throws(MigrationFailure) -> ControlMessage {
     let raw: [UInt8]
     let header: ControlHeader
     do throws(TransportError) { raw = try connection.receive(count: ControlHeader.byteCount) } catch {
@@ -73,7 +73,7 @@ final class ControlChannel: Sendable {
   private static let waitingMessageCountMax = 1000
 
   /// Receives into `events` on a thread of its own until the connection ends, which is told last.
-  func startReceiving(into events: Mailbox<SessionEvent>, vigil: Vigil) -> HostThread {
+  package func startReceiving(into events: Mailbox<SessionEvent>, vigil: Vigil) -> HostThread {
     HostThread(name: "pf-control") { [self] in
       while true {
         do throws(MigrationFailure) {

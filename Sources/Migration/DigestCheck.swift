@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import GuestMemory
+package import GuestMemory
 import HostSystem
-import PageKernels
+package import PageKernels
 import PageModel
 import Synchronization
 
 /// Computes the digest of every block of a destination, on several threads, from the memory as it will be run.
-final class DigestCheck: Sendable {
-  typealias Outcome = Result<[BlockDigest], GuestMemoryError>
+package final class DigestCheck: Sendable {
+  package typealias Outcome = Result<[BlockDigest], GuestMemoryError>
 
   /// Spans that a thread takes at once (64 MiB).
   private static let portionSpanCount = 256

@@ -18,6 +18,7 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
   case outputFailed = 22
   case memoryUnavailable = 23
   case guestRefused = 24
+  case hypervisorFailed = 25
 
   case cannotListen = 30
   case peerAbsent = 31
@@ -64,6 +65,7 @@ public enum FailureCode: UInt16, Sendable, CaseIterable, Codable {
     case .guestFailed: "the guest could not be paused, or its state not be saved, at the source"
     case .throttleRefused: "a process cannot be throttled, or not be released ('pageferry throttle')"
     case .guestRefused: "the guest's state could not be loaded, or the guest not be resumed, at the destination"
+    case .hypervisorFailed: "a hypervisor cancelled, failed, or sent a stream that cannot be ('pageferry proxy')"
     case .digestMismatch: "the destination's memory differs from the source's"
     case .outcomeUnknown: "the connection was lost after the commit: ask the destination before anything else"
     case .cancelledByPeer: "cancelled on the other side"

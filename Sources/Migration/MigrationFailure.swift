@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 public import GuestMemory
-import Lanes
+package import Lanes
 import PageCodecs
 public import Transport
-import Wire
+package import Wire
 
 /// Why a migration did not complete, in one sentence.
 public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConvertible {
@@ -23,14 +23,14 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
   public var description: String { reason }
 
   /// What a peer said about itself or about us.
-  init(_ refusal: ControlMessage.Refusal, peer: String) {
+  package init(_ refusal: ControlMessage.Refusal, peer: String) {
     self.init(
       FailureCode(rawValue: refusal.code) ?? .refused, "\(peer) says: \(Self.printable(refusal.reason))",
       isFromPeer: true)
   }
 
   /// A peer's words without control characters, which could rewrite an operator's terminal.
-  static func printable(_ text: String) -> String {
+  package static func printable(_ text: String) -> String {
     String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
   }
 
@@ -65,7 +65,7 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
   }
 
   /// A connection's error once a session is under way.
-  init(_ error: TransportError, with peer: String) {
+  package init(_ error: TransportError, with peer: String) {
     switch error {
     case .badEndpoint, .cannotResolve, .badOption, .cannotConnect: self.init(connecting: error)
     case .cannotListen: self.init(.cannotListen, error.description)
@@ -90,7 +90,7 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
   }
 
   /// Bytes that the peer should not have sent.
-  init(_ error: WireError, from peer: String) {
+  package init(_ error: WireError, from peer: String) {
     let code: FailureCode =
       switch error {
       case .foreignMagic: .notPageFerry
@@ -101,7 +101,7 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
   }
 
   /// An error of a pipeline.
-  init(_ error: LaneError, with peer: String, memory: (GuestMemoryError) -> MigrationFailure) {
+  package init(_ error: LaneError, with peer: String, memory: (GuestMemoryError) -> MigrationFailure) {
     switch error {
     case .memory(let error): self = memory(error)
     case .codec(.corrupt), .codecNotAgreed, .laneElsewhere, .badDelta:

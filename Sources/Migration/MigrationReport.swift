@@ -34,11 +34,18 @@ public struct MigrationReport: Sendable, Codable {
 
   public enum Role: String, Sendable, Codable { case source, destination }
 
-  public struct Failure: Sendable, Codable {
+  public struct Failure: Sendable, Codable, Equatable {
     public var code: UInt16
     public var name: String
     public var reason: String
     public var fromPeer: Bool
+
+    package init(_ failure: MigrationFailure) {
+      code = failure.code.rawValue
+      name = "\(failure.code)"
+      reason = failure.reason
+      fromPeer = failure.isFromPeer
+    }
   }
 
   public struct Block: Sendable, Codable {
@@ -156,8 +163,7 @@ public struct MigrationReport: Sendable, Codable {
   /// Marks the report as that of a migration that did not complete.
   public mutating func fail(_ failure: MigrationFailure, phase: Phase) {
     outcome = phase
-    self.failure = Failure(
-      code: failure.code.rawValue, name: "\(failure.code)", reason: failure.reason, fromPeer: failure.isFromPeer)
+    self.failure = Failure(failure)
   }
 
   /// Bytes of data pages per byte that travelled for them: zero pages are not counted as compression.

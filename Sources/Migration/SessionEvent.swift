@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import HostSystem
-import Lanes
+package import HostSystem
+package import Lanes
 import Transport
-import Wire
+package import Wire
 
 /// What a session's thread waits for: everything that happens arrives in one mailbox.
-enum SessionEvent: Sendable {
+package enum SessionEvent: Sendable {
   case message(ControlMessage)
   /// The control channel has ended; nothing comes from it any more.
   case controlEnded(MigrationFailure)
@@ -19,20 +19,20 @@ enum SessionEvent: Sendable {
 }
 
 /// How long sessions wait for what.
-enum SessionPatience {
+package enum SessionPatience {
   /// How often the destination says how far it has come, and the source that it is alive.
-  static let ackInterval = Duration.milliseconds(100)
-  static let heartbeatInterval = Duration.seconds(1)
+  package static let ackInterval = Duration.milliseconds(100)
+  package static let heartbeatInterval = Duration.seconds(1)
   /// A destination that has said that it is ready bears this many times the usual silence.
-  static let silenceFactorAfterReady = 4
+  package static let silenceFactorAfterReady = 4
   /// How long to wait for the peer's own reason after a data channel broke: a peer that fails closes everything,
   /// and its last words may come after the first broken pipe.
-  static let lastWords = Duration.seconds(1)
+  package static let lastWords = Duration.seconds(1)
 }
 
 extension Mailbox<SessionEvent> {
   /// The peer's own reason for what `failure` shows, if it gives one in time.
-  func lastWords(explaining failure: MigrationFailure, peer: String) -> MigrationFailure {
+  package func lastWords(explaining failure: MigrationFailure, peer: String) -> MigrationFailure {
     guard failure.code == .peerLost, !failure.isFromPeer else { return failure }
     let deadline = HostClock.now() + SessionPatience.lastWords.nanoseconds
     while HostClock.now() < deadline {
@@ -49,12 +49,12 @@ extension Mailbox<SessionEvent> {
 }
 
 extension MigrationFailure {
-  static func cancelled(byPeer peer: String, reason: String) -> MigrationFailure {
+  package static func cancelled(byPeer peer: String, reason: String) -> MigrationFailure {
     MigrationFailure(.cancelledByPeer, "\(peer) cancelled: \(printable(reason))", isFromPeer: true)
   }
 
   /// What to tell the peer about a failure on this side, or nil if the peer knows.
-  var farewell: ControlMessage? {
+  package var farewell: ControlMessage? {
     if isFromPeer { return nil }
     if code == .cancelled { return .cancel(reason: reason) }
     return .error(.init(code: code.rawValue, reason: reason))

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import HostSystem
 import Synchronization
-import Transport
-import Wire
+package import Transport
+package import Wire
 
 /// Somebody who connected to a receiver and said something that a receiver can act on.
-enum Visitor: Sendable {
+package enum Visitor: Sendable {
   case source(ControlChannel, ControlMessage.Hello)
   case dataChannel(ControlChannel, ControlMessage.Attach)
   /// A PageFerry source that cannot be served, already told so.
@@ -16,7 +16,7 @@ enum Visitor: Sendable {
 
 /// Accepts connections and hears their first message, each on a thread of its own, so that a visitor who says nothing
 /// keeps nobody waiting. Strangers (port scanners, browsers) are named in the log and dropped.
-final class Reception: Sendable {
+package final class Reception: Sendable {
   /// How long a visitor may take over the first message, all of it.
   private static let firstMessageLimit = Duration.seconds(5)
   /// Visitors heard at once; more are dropped.
@@ -30,7 +30,7 @@ final class Reception: Sendable {
   private let warn: @Sendable (String) -> Void
   private let thread = Mutex<HostThread?>(nil)
 
-  init(
+  package init(
     listener: Listener, warn: @escaping @Sendable (String) -> Void, deliver: @escaping @Sendable (Visitor) -> Void
   ) {
     self.listener = listener
@@ -38,11 +38,11 @@ final class Reception: Sendable {
     self.deliver = deliver
   }
 
-  func start() {
+  package func start() {
     thread.withLock { $0 = HostThread(name: "pf-accept") { [self] in accept() } }
   }
 
-  func stop() {
+  package func stop() {
     stopped.store(true, ordering: .relaxed)
     let running = thread.withLock { thread -> HostThread? in
       defer { thread = nil }

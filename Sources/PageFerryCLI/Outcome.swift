@@ -47,7 +47,7 @@ enum Outcome {
     exit(code: failure.code.rawValue, reason: failure.reason, phase: .failed)
   }
 
-  private static func exit(code: UInt16, reason: String, phase: Phase) -> ExitCode {
+  static func exit(code: UInt16, reason: String, phase: Phase) -> ExitCode {
     Console.shared.print("pageferry: \(phase.rawValue): \(reason)")
     let number = signalNumber.load(ordering: .relaxed)
     if code == FailureCode.cancelled.rawValue, number != 0 { return ExitCode(128 + number) }

@@ -23,7 +23,7 @@ struct PageFerryCommand: ParsableCommand {
       """,
     version: PageFerry.version,
     subcommands: [
-      DemoCommand.self, SendCommand.self, ReceiveCommand.self, PlanCommand.self, InspectCommand.self,
+      DemoCommand.self, SendCommand.self, ReceiveCommand.self, PlanCommand.self, InspectCommand.self, ProxyCommand.self,
       ControlCommandLine.self, BenchCommand.self, ThrottleCommand.self, DoctorCommand.self, ExitCodesCommand.self,
       ThrottleGuardianCommand.self,
     ])

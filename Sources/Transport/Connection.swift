@@ -126,6 +126,27 @@ public final class Connection: Sendable {
   /// Bytes that have arrived and were not received yet; 0 if the kernel does not say.
   public var waitingByteCount: Int { max(0, Int(hs_socket_waiting_bytes(descriptor))) }
 
+  /// Bytes that were sent and the peer has not read (of a Unix socket) or acknowledged (of TCP); nil if the kernel does not
+  /// say.
+  public var unsentByteCount: Int? {
+    let count = hs_socket_unsent_bytes(descriptor)
+    return count >= 0 ? Int(count) : nil
+  }
+
+  /// The process at the other end of a Unix socket: the one that connected, or that listened.
+  public var peerProcess: Int32? {
+    var process: Int32 = 0
+    return unsafe hs_socket_peer_process(descriptor, &process) == 0 ? process : nil
+  }
+
+  /// Receives what there is into an array, which keeps its size; see ``receiveSome(into:)-2``.
+  public func receiveSome(into room: inout [UInt8]) throws(TransportError) -> Int {
+    let result = unsafe room.withUnsafeMutableBytes { room -> Result<Int, TransportError> in
+      do throws(TransportError) { return .success(try unsafe receiveSome(into: room)) } catch { return .failure(error) }
+    }
+    return try result.get()
+  }
+
   /// Fills `bytes`.
   /// - Throws: ``TransportError/closedByPeer`` if the stream ends first.
   public func receive(into bytes: inout MutableRawSpan) throws(TransportError) {
@@ -145,6 +166,21 @@ public final class Connection: Sendable {
       if got < 0, failure == .interrupted { continue }
       if stopped.load(ordering: .relaxed) { throw .stopped }
       throw got == 0 ? .closedByPeer : TransportError(failure)
+    }
+  }
+
+  /// Receives what there is, and waits until there is something.
+  /// - Returns: bytes written to the start of `room`; 0 at the end of the stream.
+  public func receiveSome(into room: UnsafeMutableRawBufferPointer) throws(TransportError) -> Int {
+    while true {
+      let got = unsafe recv(descriptor, room.baseAddress, room.count, 0)
+      if got >= 0 {
+        received.add(UInt64(got), ordering: .relaxed)
+        return got
+      }
+      let failure = Errno(rawValue: errno)
+      if failure == .interrupted { continue }
+      throw stopped.load(ordering: .relaxed) ? .stopped : TransportError(failure)
     }
   }
 

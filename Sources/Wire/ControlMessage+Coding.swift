@@ -48,7 +48,7 @@ extension ControlMessage {
   private enum Kind: UInt16 {
     case hello = 1
     case accept, reject, attach, attached, reserved, iterationBegin, iterationEnd, ack, final, ready, commit, resumed
-    case cancel, error, heartbeat
+    case cancel, error, heartbeat, relay, relayTaken, relayEnd
   }
 
   /// Header and body, ready to send.
@@ -115,6 +115,16 @@ extension ControlMessage {
       body.put(refusal)
       return .error
     case .heartbeat: return .heartbeat
+    case .relay(let relay):
+      body.put(relay.afterIteration)
+      body.put(blob: relay.bytes)
+      return .relay
+    case .relayTaken(let byteCount):
+      body.put(byteCount)
+      return .relayTaken
+    case .relayEnd(let afterIteration):
+      body.put(afterIteration)
+      return .relayEnd
     }
   }
 
@@ -168,6 +178,11 @@ extension ControlMessage {
     case .cancel: return .cancel(reason: try reader.getText())
     case .error: return .error(try reader.getRefusal())
     case .heartbeat: return .heartbeat
+    case .relay:
+      return .relay(
+        Relay(afterIteration: try reader.get(), bytes: try reader.getBlob(limit: WireLimits.relayByteCountMax)))
+    case .relayTaken: return .relayTaken(byteCount: try reader.get())
+    case .relayEnd: return .relayEnd(afterIteration: try reader.get())
     }
   }
 }

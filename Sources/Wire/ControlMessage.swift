@@ -38,6 +38,12 @@ public enum ControlMessage: Equatable, Sendable {
   case error(Refusal)
   /// The source is alive: sent every second when it has nothing else to say. The destination's sign of life is `ack`.
   case heartbeat
+  /// Of a relayed stream: bytes that are no pages, in either direction.
+  case relay(Relay)
+  /// So many bytes of `relay` messages have been passed on, since the beginning.
+  case relayTaken(byteCount: UInt64)
+  /// The stream has ended that this side reads from; what is left to pass on comes before this.
+  case relayEnd(afterIteration: UInt32)
 
   /// The source's first words.
   public struct Hello: Equatable, Sendable {
@@ -195,6 +201,19 @@ public enum ControlMessage: Equatable, Sendable {
     public init(resumeNanoseconds: UInt64) { self.resumeNanoseconds = resumeNanoseconds }
   }
 
+  /// Bytes of a hypervisor's stream, to be passed on as they are.
+  public struct Relay: Equatable, Sendable {
+    /// From the source: once every page of this iteration and those before it is with the hypervisor. Otherwise 0.
+    public var afterIteration: UInt32
+    /// At most ``WireLimits/relayByteCountMax``.
+    public var bytes: [UInt8]
+
+    public init(afterIteration: UInt32, bytes: [UInt8]) {
+      self.afterIteration = afterIteration
+      self.bytes = bytes
+    }
+  }
+
   /// A block digest as the wire carries it.
   public struct DigestWords: Equatable, Sendable {
     public var low: UInt64
@@ -223,7 +242,12 @@ public struct SessionFeatures: OptionSet, Sendable {
   /// digest of every block.
   public static let digests = SessionFeatures(rawValue: 8)
 
-  static let known: SessionFeatures = [.deltas, .runningGuest, .unsummedData, .digests]
+  /// Two hypervisors migrate the guest, and this carries their stream: pages on the data channels, the rest as `relay`.
+  /// There are no iterations but lanes' marks, and no `final`: the hypervisors hand the guest over. Without RAM blocks the
+  /// whole stream is `relay`, and there are no data channels.
+  public static let relay = SessionFeatures(rawValue: 32)
+
+  static let known: SessionFeatures = [.deltas, .runningGuest, .unsummedData, .digests, .relay]
 }
 
 /// 128 random bits: a session's name, or the token that a data channel must show.

@@ -21,6 +21,8 @@ public enum WireLimits {
   public static let historyLogs: ClosedRange<UInt8> = 19...29
   /// Largest guest state blob (registers, devices) in `final`.
   public static let guestStateByteCountMax = 256 << 10
+  /// Most bytes of a relayed stream in one message.
+  public static let relayByteCountMax = 256 << 10
 }
 
 /// Why bytes from a peer were refused. The peer is untrusted: these are expected, never traps.

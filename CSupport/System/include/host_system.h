@@ -64,9 +64,14 @@ int hs_unmap(void *base, size_t byte_count);
 
 // A shared mapping of a new memfd of that size; the descriptor is closed. NULL on failure (errno says why).
 void *hs_map_memfd(size_t byte_count);
+// Maps the beginning of a file, shared; NULL with errno if the kernel refuses. The file stays the caller's.
+void *hs_map_shared(int fd, size_t byte_count);
 
 // MADV_HUGEPAGE: transparent huge pages for this range, where the kernel has them.
 int hs_advise_huge_pages(void *base, size_t byte_count);
+
+// MADV_DONTNEED: gives private anonymous pages back; they read as zeros afterwards.
+int hs_drop_pages(void *base, size_t byte_count);
 
 // MADV_POPULATE_WRITE (Linux 5.14): faults the range in, writable, without changing its content.
 int hs_populate_write(void *base, size_t byte_count);
@@ -220,6 +225,12 @@ int hs_socket_set_timeouts(int fd, int64_t receive_ns, int64_t send_ns);
 
 // SO_PEERCRED of a connected Unix socket: the effective user of the process at the other end, when it connected.
 int hs_socket_peer_user(int fd, uint32_t *user);
+
+// The process at the other end of a Unix socket: the one that connected, or that listened.
+int hs_socket_peer_process(int fd, int32_t *process);
+
+// Bytes that were sent and that the peer (of a Unix socket) has not read, or (of TCP) not acknowledged; or a negative errno.
+int64_t hs_socket_unsent_bytes(int fd);
 
 // A part of a vectored write or read; laid out as the kernel's struct iovec.
 struct hs_iovec {

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import HostSystem
+import Logging
+import PageFerry
+import QEMUBridge
+
+/// `pageferry proxy`.
+struct ProxyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "proxy", abstract: "Carry the migration of two stock QEMUs: one half beside each.",
+    discussion: """
+      On the destination's host, where QEMU was started with '-incoming unix:/run/in.sock':
+
+        pageferry proxy destination --listen 0.0.0.0:4411 --connect unix:/run/in.sock
+
+      On the source's host, and then 'migrate unix:/run/out.sock' in QEMU's monitor:
+
+        pageferry proxy source --listen unix:/run/out.sock --to destination:4411
+
+      The pair takes QEMU's stream apart, and sends the pages over its own lanes: newest versions only, as deltas, \
+      compressed, over several connections. docs/QEMU.md has recipes, and what to set in QEMU.
+      """,
+    subcommands: [ProxySourceCommand.self, ProxyDestinationCommand.self])
+}
+
+/// `pageferry proxy source`.
+struct ProxySourceCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "source", abstract: "The half beside the source QEMU: takes its stream.")
+
+  @Option(
+    help: ArgumentHelp("Where QEMU will connect: unix:/path or host:port.", valueName: "address"),
+    transform: Endpoint.init(parsing:))
+  var listen: Endpoint
+
+  @Option(
+    help: ArgumentHelp("The other half: host:port, [address]:port or unix:/path.", valueName: "proxy"),
+    transform: Endpoint.init(parsing:))
+  var to: Endpoint
+
+  @Option(help: ArgumentHelp("auto, none, lz4[:acceleration], zstd[:level] or deflate[:level].", valueName: "codec"))
+  var codec = "auto"
+
+  @Option(help: ArgumentHelp("TCP connections for data, 1 to 64.", valueName: "n"))
+  var channels = 2
+
+  @Option(help: ArgumentHelp("Worker threads; at least one per channel.", valueName: "n"))
+  var workers: Int?
+
+  @Option(help: ArgumentHelp("Memory for copies of pages, to send deltas: auto, off, 5% or a size.", valueName: "size"))
+  var deltaCache = "auto"
+
+  @Option(help: ArgumentHelp("Limit of all channels together, per second: 100MiB, 1Gbit.", valueName: "rate"))
+  var bandwidth: Bandwidth?
+
+  @Flag(help: "Keep all pages here, as much memory as the guest uses: then xbzrle may be on in QEMU.")
+  var keepRam = false
+
+  @Option(help: ArgumentHelp("How long to look for the other half.", valueName: "seconds"))
+  var connectTimeout = 10
+
+  @Option(help: ArgumentHelp("Seconds to wait for QEMU; for ever without this.", valueName: "seconds"))
+  var wait: Int?
+
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    guard (1...64).contains(channels) else { throw ValidationError("--channels takes 1 to 64.") }
+    guard (1...256).contains(workers ?? 1) else { throw ValidationError("--workers takes 1 to 256.") }
+    guard (0...86400).contains(connectTimeout) else { throw ValidationError("--connect-timeout takes 0 to 86400 s.") }
+    guard (wait ?? 1) > 0 else { throw ValidationError("--wait takes a positive number of seconds.") }
+    guard CacheBudget.Size(parsing: deltaCache) != nil else {
+      throw ValidationError("--delta-cache takes auto, off, a share (5%) or a size (256MiB).")
+    }
+    let policy: CodecPolicy
+    do throws(CodecError) { policy = try CodecPolicy(parsing: codec) } catch {
+      throw ValidationError(error.description)
+    }
+    guard codec == "auto" || !policy.choices.contains(where: { $0.hasHistory }) else {
+      throw ValidationError("--codec: pages come again and again here, what '\(codec)' remembers of them is of no use.")
+    }
+  }
+
+  func run() throws {
+    common.placement.restrictProcess()
+    let logger = ConsoleLogHandler.logger(quiet: common.quiet)
+    let listener: Listener
+    do throws(TransportError) { listener = try Listener(endpoint: listen, options: common.socketOptions) } catch {
+      throw Outcome.exit(MigrationFailure(listening: error))
+    }
+    let departure = RelayDeparture(
+      listener: listener, waitLimit: wait.map { .seconds($0) },
+      configuration: .init(
+        endpoint: to, socketOptions: common.socketOptions, connectTimeout: .seconds(connectTimeout),
+        channelCount: channels, laneCount: workers ?? max(channels, common.placement.workerCount),
+        codec: try CodecPolicy(parsing: codec),
+        deltaCache: CacheBudget.Size(parsing: deltaCache) ?? .automatic, bandwidthLimit: bandwidth?.bytesPerSecond ?? 0,
+        keepsAll: keepRam, placement: common.placementOptions, software: PageFerry.software),
+      logger: logger)
+    logger.info("waiting for QEMU on \(listener.endpoint)")
+    try ProxyOutcome.of(common, cancel: { departure.cancel($0) }, now: { departure.reports }, run: { departure.run() })
+  }
+}
+
+/// `pageferry proxy destination`.
+struct ProxyDestinationCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "destination", abstract: "The half beside the destination QEMU: gives it its stream.")
+
+  @Option(
+    help: ArgumentHelp("Where the other half will connect: host:port or unix:/path.", valueName: "address"),
+    transform: Endpoint.init(parsing:))
+  var listen: Endpoint
+
+  @Option(
+    help: ArgumentHelp("Where QEMU listens (-incoming): unix:/path or host:port.", valueName: "address"),
+    transform: Endpoint.init(parsing:))
+  var connect: Endpoint
+
+  @Flag(help: "Listen beyond this host although the connection is neither encrypted nor authenticated.")
+  var insecure = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Write pages straight into QEMU's memory, where that is shared: auto finds it, off, or a file that is the memory.",
+      valueName: "mode"))
+  var direct = "auto"
+
+  @Option(help: ArgumentHelp("How long to look for QEMU.", valueName: "seconds"))
+  var connectTimeout = 10
+
+  @Option(help: ArgumentHelp("Seconds to wait for the other half; for ever without this.", valueName: "seconds"))
+  var wait: Int?
+
+  @Option(help: ArgumentHelp("Most guest memory to accept.", valueName: "size"))
+  var memoryLimit: ByteAmount?
+
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    guard (0...86400).contains(connectTimeout) else { throw ValidationError("--connect-timeout takes 0 to 86400 s.") }
+    guard (wait ?? 1) > 0 else { throw ValidationError("--wait takes a positive number of seconds.") }
+  }
+
+  func run() throws {
+    common.placement.restrictProcess()
+    let logger = ConsoleLogHandler.logger(quiet: common.quiet)
+    let listener: Listener
+    do throws(TransportError) { listener = try Listener(endpoint: listen, options: common.socketOptions) } catch {
+      throw Outcome.exit(MigrationFailure(listening: error))
+    }
+    try ReceiveCommand.refuseToListenAbroad(listener, insecure: insecure)
+    let mode: DirectMemory = direct == "auto" ? .automatic : direct == "off" ? .off : .file(path: direct)
+    let destination = RelayDestination(
+      listener: listener,
+      configuration: .init(
+        hypervisor: connect, connectTimeout: .seconds(connectTimeout), waitLimit: wait.map { .seconds($0) },
+        direct: mode,
+        memoryLimit: memoryLimit?.bytes ?? BlockTable.totalByteCountMax, silenceLimit: .seconds(common.deadPeer),
+        placement: common.placementOptions, software: PageFerry.software),
+      logger: logger)
+    logger.info("waiting for the other half on \(listener.endpoint)")
+    try ProxyOutcome.of(
+      common, cancel: { destination.cancel($0) }, now: { destination.reports }, run: { destination.run() })
+  }
+}

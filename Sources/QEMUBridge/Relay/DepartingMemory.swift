@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+import CHostSystem
+import GuestMemory
+import HostSystem
+import Lanes
+import PageModel
+import Synchronization
+
+/// Pages between a hypervisor's stream and the lanes: the newest version of each that is not at the destination yet.
+///
+/// Laid out as the guest's memory, in address space that is only populated where a page waits: the stream's thread stores
+/// pages, which makes them pending; lanes read them like a running guest's (what is overwritten while it is read is pending
+/// again and goes once more); what the destination has confirmed is given back. So a version that is overtaken by a newer
+/// one is never sent, and what this takes is what is under way, not what the guest has.
+@safe final class DepartingMemory: @unchecked Sendable {
+  let blocks: BlockTable
+  /// What lanes read.
+  let source: ProcessMemorySource
+  /// What lanes are to send.
+  let pending: [SpanMap]
+  private let memory: AnonymousMemory
+  private let bases: [UnsafeMutableRawPointer]
+  /// Stored since the last ``collect(for:)``.
+  private let incoming: [SpanMap]
+  private let touched = Mutex<[SpanPlace]>([])
+  /// Whether pages stay after they were confirmed: for a stream with deltas of its own.
+  let keepsAll: Bool
+
+  // The stream's thread only.
+  /// Pages that hold something here.
+  private var held: [[PageMask]]
+  /// Spans that may be given back, with the iteration that sent them, oldest first.
+  private let retired = Mutex<[(iteration: UInt32, spans: [SpanPlace])]>([])
+  /// The iteration that each span was last part of. Written by ``collect(for:)``.
+  @safe private let lastIteration: UnsafeMutablePointer<Atomic<UInt32>>
+  private let firstSpan: [Int]
+  /// Versions that were overtaken before they were sent.
+  let supersededPages = Atomic<UInt64>(0)
+  private let heldPages = Atomic<Int>(0)
+
+  /// A span of a block.
+  struct SpanPlace {
+    var block: Int32
+    var span: Int32
+  }
+
+  init(_ blocks: BlockTable, keepsAll: Bool) throws(GuestMemoryError) {
+    self.blocks = blocks
+    self.keepsAll = keepsAll
+    let memory = try AnonymousMemory(blocks: blocks, populateAhead: false, backing: .anonymous(hugePages: false))
+    self.memory = memory
+    unsafe bases = blocks.blocks.indices.map { unsafe memory.base(block: $0) }
+    // SAFETY: mapped as long as `memory` lives, which the source keeps.
+    unsafe source = ProcessMemorySource(blocks: blocks, bases: bases.map { UnsafeRawPointer($0) }, owner: memory)
+    pending = blocks.blocks.map { SpanMap(block: $0) }
+    incoming = blocks.blocks.map { SpanMap(block: $0) }
+    held = blocks.blocks.map { Array(repeating: 0, count: $0.spanCount) }
+    var first = 0
+    firstSpan = blocks.blocks.map { block in
+      defer { first += block.spanCount }
+      return first
+    }
+    lastIteration = .allocate(capacity: max(1, first))
+    for index in 0..<first { unsafe (lastIteration + index).initialize(to: Atomic(0)) }
+  }
+
+  deinit { unsafe lastIteration.deallocate() }
+
+  /// Bytes of pages that are here.
+  var heldByteCount: Int { heldPages.load(ordering: .relaxed) * PageGeometry.pageByteCount }
+
+  // MARK: The stream's thread
+
+  /// Whether a page's content is known here.
+  func holds(block: Int, page: Int) -> Bool {
+    held[block][page / PageGeometry.pagesPerSpan] & bit(page) != 0
+  }
+
+  /// Where a page lies, to be written; ``noteStored(block:page:)`` follows.
+  @unsafe func place(block: Int, page: Int) -> UnsafeMutableRawBufferPointer {
+    precondition(page >= 0 && page < blocks.pageCount(block: block), "a page outside its block")
+    // SAFETY: inside its block, by the precondition.
+    return unsafe UnsafeMutableRawBufferPointer(
+      start: bases[block] + page * PageGeometry.pageByteCount, count: PageGeometry.pageByteCount)
+  }
+
+  /// A page was written: it is to be sent.
+  /// - Returns: whether nothing was waiting before.
+  func noteStored(block: Int, page: Int) -> Bool {
+    let span = page / PageGeometry.pagesPerSpan
+    if held[block][span] & bit(page) == 0 {
+      held[block][span] |= bit(page)
+      heldPages.add(1, ordering: .relaxed)
+    }
+    return announce(block, span, page)
+  }
+
+  /// A page is zero from now on.
+  /// - Returns: whether nothing was waiting before.
+  func clear(block: Int, page: Int) -> Bool {
+    let span = page / PageGeometry.pagesPerSpan
+    // What is not held reads as zeros.
+    if held[block][span] & bit(page) != 0 {
+      _ = unsafe place(block: block, page: page).initializeMemory(as: UInt8.self, repeating: 0)
+    }
+    return announce(block, span, page)
+  }
+
+  private func announce(_ block: Int, _ span: Int, _ page: Int) -> Bool {
+    // Pairs with the fence in collect(): who takes the bit sees the page.
+    atomicMemoryFence(ordering: .releasing)
+    let before = incoming[block].add(bit(page), span: span)
+    if before & bit(page) != 0 { supersededPages.add(1, ordering: .relaxed) }
+    guard before == 0 else { return false }
+    return touched.withLock { spans in
+      spans.append(SpanPlace(block: Int32(block), span: Int32(span)))
+      return spans.count == 1
+    }
+  }
+
+  private func bit(_ page: Int) -> PageMask { 1 << PageMask(page % PageGeometry.pagesPerSpan) }
+
+  /// Gives back what was sent with iterations up to `confirmed`, and not stored again since.
+  func release(upTo confirmed: UInt32) {
+    guard !keepsAll else { return }
+    while true {
+      let next = retired.withLock { retired -> [SpanPlace]? in
+        guard let first = retired.first, first.iteration <= confirmed else { return nil }
+        retired.removeFirst()
+        return first.spans
+      }
+      guard let next else { return }
+      var run: (block: Int, spans: Range<Int>)?
+      for place in next {
+        let (block, span) = (Int(place.block), Int(place.span))
+        // Only this thread makes pages incoming: what is not now stays so until this returns. Looked at first: who has taken
+        // them meanwhile had said before with which iteration they go.
+        guard held[block][span] != 0, incoming[block].pages(span: span) == 0 else { continue }
+        atomicMemoryFence(ordering: .acquiring)
+        guard iteration(block, span) <= confirmed else { continue }
+        heldPages.subtract(held[block][span].nonzeroBitCount, ordering: .relaxed)
+        held[block][span] = 0
+        if let open = run, open.block == block, open.spans.upperBound == span {
+          run = (block, open.spans.lowerBound..<span + 1)
+        } else {
+          giveBack(run)
+          run = (block, span..<span + 1)
+        }
+      }
+      giveBack(run)
+    }
+  }
+
+  private func giveBack(_ run: (block: Int, spans: Range<Int>)?) {
+    guard let run else { return }
+    let end = min(
+      run.spans.upperBound * PageGeometry.spanByteCount,
+      blocks.pageCount(block: run.block) * PageGeometry.pageByteCount)
+    let begin = run.spans.lowerBound * PageGeometry.spanByteCount
+    // SAFETY: inside the block; no lane reads it, because nothing of it is pending or under way.
+    _ = unsafe hs_drop_pages(bases[run.block] + begin, end - begin)
+  }
+
+  private func iteration(_ block: Int, _ span: Int) -> UInt32 {
+    lastIteration[firstSpan[block] + span].load(ordering: .acquiring)
+  }
+
+  // MARK: The thread that begins iterations
+
+  /// Whether something was stored since the last iteration was begun.
+  var hasNews: Bool { touched.withLock { !$0.isEmpty } }
+
+  /// Makes pending what was stored since the last time.
+  /// - Returns: pages.
+  func collect(for iteration: UInt32) -> Int {
+    let spans = touched.withLock { spans in
+      defer { spans = [] }
+      return spans
+    }
+    guard !spans.isEmpty else { return 0 }
+    var count = 0
+    for place in spans {
+      let (block, span) = (Int(place.block), Int(place.span))
+      // Before the bits are taken: see release().
+      lastIteration[firstSpan[block] + span].store(iteration, ordering: .relaxed)
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
+      let pages = incoming[block].take(span: span)
+      pending[block].insert(pages, span: span)
+      count += pages.nonzeroBitCount
+    }
+    atomicMemoryFence(ordering: .acquiring)
+    if !keepsAll { retired.withLock { $0.append((iteration, spans)) } }
+    return count
+  }
+}
+
+/// The log of a guest whose writes come in a stream: what is pending was made so as it came.
+final class RelayLog: DirtyLog {
+  var method: String { "migration stream" }
+  func start() throws(GuestMemoryError) {}
+  func sync(into pending: [SpanMap]) throws(GuestMemoryError) {}
+  func rearm(block: Int, spans: Range<Int>) throws(GuestMemoryError) -> StripeMasks { StripeMasks(repeating: 0) }
+  func stop() {}
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+import HostSystem
+import Migration
+import PageCodecs
+import PageModel
+import Synchronization
+import SystemPackage
+import Transport
+
+/// The source hypervisor's stream, taken apart: pages go into ``DepartingMemory``, everything else, in its order, into an
+/// outbox. One thread reads, another takes what is there for the next iteration.
+///
+/// What an outbox holds comes after every page that was stored before it, and pages that come later may overtake it: RAM
+/// sections may, commands and devices' state have no pages behind them.
+final class DepartingStream: @unchecked Sendable {
+  /// What waits for the next iteration.
+  struct Outbox {
+    var bytes: [UInt8] = []
+    var isEnded = false
+    var failure: MigrationFailure?
+  }
+
+  /// Counted as the stream is read. Anyone reads.
+  struct Counters {
+    var pages: UInt64 = 0
+    var zeroPages: UInt64 = 0
+    var deltaPages: UInt64 = 0
+    /// Bytes that were passed on as they are.
+    var relayedBytes: UInt64 = 0
+  }
+
+  private let window: RelayWindow
+  private let news: ParkingSpot
+  private let outbox = Mutex(Outbox())
+  private let counted = Mutex(Counters())
+  /// Everything before it is in the memory or the outbox.
+  let position = Atomic<UInt64>(0)
+  /// What the destination has, as the stream's thread last heard: what may be given back.
+  let confirmedIteration = Atomic<UInt32>(0)
+  private let warn: @Sendable (String) -> Void
+
+  // The stream's thread only.
+  private var reader: StreamReader?
+  private var memory: DepartingMemory?
+  private var decoder: PageDecoder?
+  private var counters = Counters()
+  private var section = SectionKind.start
+  /// How the section of the last pages begins.
+  private var lastSection: [UInt8] = []
+  /// From now on everything is passed on as it is.
+  private var isVerbatim = false
+  /// What was read in search of a footer that sections do not have: the first element behind the opening.
+  private var first: StreamElement?
+  /// Whether the source asks for answers.
+  private(set) var hasReturnPath = false
+
+  /// - Parameters:
+  ///   - news: woken when there is something to take.
+  ///   - warn: told what an operator should know.
+  init(_ window: RelayWindow, news: ParkingSpot, warn: @escaping @Sendable (String) -> Void) {
+    self.window = window
+    self.news = news
+    self.warn = warn
+  }
+
+  var statistics: Counters { counted.withLock { $0 } }
+
+  // MARK: The stream's thread
+
+  /// The stream's beginning, up to the end of the section that declares RAM.
+  struct Opening {
+    var bytes: [UInt8]
+    /// Nil: the stream cannot be taken apart, and is passed on as it is.
+    var blocks: [StreamBlock]?
+  }
+
+  /// Reads the beginning.
+  func open(_ connection: Connection) throws(MigrationFailure) -> Opening {
+    let source = WindowedSource(connection: connection, window: window) { [weak self] in self?.tidy() }
+    var opening = Opening(bytes: [], blocks: nil)
+    do throws(StreamError) {
+      var reader = try StreamReader(source, bufferByteCount: 128 << 10)
+      var hasBlocks = false
+      while let element = try reader.next() {
+        if hasBlocks, reader.hasFooters == false {
+          first = element
+          break
+        }
+        reader.withElement { opening.bytes += $0.copied }
+        switch element.kind {
+        case .command(.openReturnPath): hasReturnPath = true
+        case .blockList: hasBlocks = true
+        default: break
+        }
+        if reader.opaqueCause != nil { break }
+        if hasBlocks, case .footer = element.kind { break }
+        guard opening.bytes.count <= Self.openingByteCountMax else {
+          throw .truncated(offset: reader.offset, inside: .betweenSections)
+        }
+      }
+      if hasBlocks, reader.opaqueCause == nil {
+        // The lanes' pages are 4096 bytes; what has larger ones is passed on.
+        if reader.pageByteCount == PageGeometry.pageByteCount { opening.blocks = reader.blocks }
+      }
+      isVerbatim = opening.blocks == nil
+      if let cause = reader.opaqueCause { warn("the stream is passed on as it is: \(cause)") }
+      self.reader = consume reader
+    } catch { throw Self.failure(error) }
+    position.store(UInt64(opening.bytes.count), ordering: .releasing)
+    return opening
+  }
+
+  /// A list of blocks and what comes before it are no longer than this.
+  private static let openingByteCountMax = 1 << 20
+
+  /// Reads until the stream ends.
+  func run(into memory: DepartingMemory?) {
+    self.memory = memory
+    let failure = readAll()
+    counted.withLock { $0 = counters }
+    outbox.withLock { box in
+      box.isEnded = true
+      box.failure = failure
+    }
+    news.wake()
+  }
+
+  private func readAll() -> MigrationFailure? {
+    do throws(MigrationFailure) {
+      do throws(CodecError) { decoder = try PageDecoder() } catch {
+        throw MigrationFailure(.internal, "no decoder: \(error)")
+      }
+      while true {
+        var element = first
+        first = nil
+        if element == nil {
+          do throws(StreamError) { element = try reader?.next() } catch { throw Self.failure(error) }
+        }
+        guard let element else { return nil }
+        try handle(element)
+        position.store(element.offset + UInt64(element.byteCount), ordering: .releasing)
+      }
+    } catch { return error }
+  }
+
+  private func handle(_ element: StreamElement) throws(MigrationFailure) {
+    if isVerbatim { return pass() }
+    switch element.kind {
+    case .page(let record): try store(record, at: element.offset)
+    case .section(let kind, _):
+      section = kind
+      counted.withLock { $0 = counters }
+      // Sections of pages are made anew at the destination, around the pages that come there. The last one goes on without
+      // pages, in one piece: behind them.
+      if kind == .end { reader?.withElement { lastSection = $0.copied } }
+    case .endOfRecords:
+      if section == .end { reader?.withElement { put(lastSection + $0.copied) } }
+    case .footer: if section == .end { pass() }
+    case .opaque:
+      if section != .end {
+        warn("from here the stream is passed on as it is: \(reader?.opaqueCause.map { "\($0)" } ?? "")")
+      }
+      section = .end
+      isVerbatim = true
+      pass()
+    case .command(.postcopyListen), .command(.packaged), .command(.postcopyRun):
+      isVerbatim = true
+      pass()
+    case .multifdFlush:
+      throw MigrationFailure(
+        .hypervisorFailed, "the stream has barriers for multifd channels, and none has connected; see docs/QEMU.md")
+    case .header, .configuration, .command, .packaged, .blockList, .endOfState: pass()
+    }
+  }
+
+  private func store(_ record: PageRecord, at offset: UInt64) throws(MigrationFailure) {
+    guard let memory else { return }
+    let page = Int(record.offset) / PageGeometry.pageByteCount
+    counters.pages += 1
+    let isNews: Bool
+    switch record.encoding {
+    case .zero where record.fill == 0:
+      counters.zeroPages += 1
+      isNews = memory.clear(block: record.block, page: page)
+    case .xbzrle where !memory.keepsAll:
+      return try turnVerbatim(record)
+    case .zero, .plain, .xbzrle, .compressed:
+      if record.encoding == .xbzrle { counters.deltaPages += 1 }
+      try unsafe decode(record, into: memory.place(block: record.block, page: page), at: offset)
+      isNews = memory.noteStored(block: record.block, page: page)
+    }
+    if isNews { news.wake() }
+  }
+
+  private func decode(
+    _ record: PageRecord, into place: UnsafeMutableRawBufferPointer, at offset: UInt64
+  ) throws(MigrationFailure) {
+    // SAFETY: the page is the guest's copy here, which only this thread writes.
+    var page = unsafe MutableRawSpan(_unsafeBytes: place)
+    do throws(PageFault) {
+      try reader?.withPayload(of: record) { (payload) throws(PageFault) in
+        try decoder?.decode(record, payload, into: &page)
+      }
+    } catch { throw MigrationFailure(.hypervisorFailed, "the hypervisor's stream, at byte \(offset): \(error)") }
+  }
+
+  /// The hypervisor has begun to send deltas onto versions that are not here any more: its records are passed on as they
+  /// are from this one on, which must not lean on the one before.
+  private func turnVerbatim(_ record: PageRecord) throws(MigrationFailure) {
+    warn(
+      "the hypervisor sends XBZRLE deltas: from here its pages are passed on as they are; turn its xbzrle off, or say "
+        + "--keep-ram here")
+    isVerbatim = true
+    guard let name = reader?.blocks[record.block].name, let id = reader?.ramSection else { return }
+    var bytes: [UInt8] = [section.rawValue]
+    bytes.append(bigEndian: id)
+    bytes.append(bigEndian: record.offset | 0x40)
+    bytes.append(UInt8(name.utf8.count))
+    bytes += name.utf8
+    reader?.withPayload(of: record) { payload in
+      bytes.append(1)
+      bytes.append(bigEndian: UInt16(payload.byteCount))
+      bytes += payload.copied
+    }
+    put(bytes)
+  }
+
+  /// The element goes on as it is.
+  private func pass() {
+    reader?.withElement { put($0.copied) }
+  }
+
+  private func put(_ bytes: [UInt8]) {
+    counters.relayedBytes += UInt64(bytes.count)
+    let wasEmpty = outbox.withLock { box in
+      defer { box.bytes += bytes }
+      return box.bytes.isEmpty
+    }
+    if wasEmpty { news.wake() }
+  }
+
+  /// Between two reads: what the destination has is given back.
+  private func tidy() {
+    memory?.release(upTo: confirmedIteration.load(ordering: .acquiring))
+    counted.withLock { $0 = counters }
+  }
+
+  private static func failure(_ error: StreamError) -> MigrationFailure {
+    if case .truncated(let offset, _) = error {
+      return MigrationFailure(
+        .hypervisorFailed,
+        "the hypervisor ended its stream at byte \(offset), before all was sent (cancelled, or it failed)")
+    }
+    return MigrationFailure(.hypervisorFailed, "the hypervisor's stream: \(error)")
+  }
+
+  // MARK: The thread that begins iterations
+
+  var hasNews: Bool { outbox.withLock { !$0.bytes.isEmpty || $0.isEnded } }
+
+  /// What is to go before anything else.
+  func takeOutbox() -> Outbox {
+    outbox.withLock { box in
+      defer { box.bytes = [] }
+      return box
+    }
+  }
+}
+
+/// The hypervisor's socket, read no faster than the window allows.
+private struct WindowedSource: ByteSource {
+  let connection: Connection
+  let window: RelayWindow
+  /// Called before each read.
+  let between: () -> Void
+
+  mutating func read(into room: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+    between()
+    let count = window.awaitRoom(room.count)
+    guard count > 0 else { return 0 }
+    do throws(TransportError) {
+      let got = unsafe try connection.receiveSome(into: UnsafeMutableRawBufferPointer(rebasing: room[..<count]))
+      window.note(taken: got)
+      return got
+    } catch { return 0 }
+  }
+}
+
+extension RawSpan {
+  /// The bytes, as an array.
+  var copied: [UInt8] { unsafe withUnsafeBytes { unsafe Array($0) } }
+}
+
+extension [UInt8] {
+  mutating func append<Value: FixedWidthInteger>(bigEndian value: Value) {
+    unsafe Swift.withUnsafeBytes(of: value.bigEndian) { unsafe append(contentsOf: $0) }
+  }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+import Glibc
+import HostSystem
+import Synchronization
+
+/// How much of a hypervisor's stream is under way: taken from the source's, not yet with the destination's.
+///
+/// A hypervisor judges by the rate at which its bytes are taken: what the downtime will be, whether its guest must be
+/// throttled. What waits here is hidden from it, and makes the downtime longer by the time that it takes. So no more is
+/// taken than the way holds, plus a little: the fastest rate of the last second, times the round trip and 30 ms.
+final class RelayWindow: Sendable {
+  /// What is taken before anything is known, and in any case; and the most.
+  private static let begin = 256 << 10
+  private static let least = 64 << 10
+  private static let most = 256 << 20
+  /// Seconds of bytes that wait somewhere so that no stage ever runs dry.
+  private static let slack = 0.03
+  /// More than was measured: or it could never grow.
+  private static let gain = 1.25
+  /// A rate is measured over so long, and remembered for so long; nanoseconds.
+  private static let sampleNanoseconds: UInt64 = 50_000_000
+  private static let memoryNanoseconds: UInt64 = 1_000_000_000
+
+  private struct State {
+    var taken: UInt64 = 0
+    var confirmed: UInt64 = 0
+    var limit = begin
+    var isStopped = false
+    var sampleAt: UInt64 = 0
+    var sampleFrom: UInt64 = 0
+    /// Rates of the last second, oldest first.
+    var rates: [(at: UInt64, bytesPerSecond: Double)] = []
+    var highest = 0
+    /// In seconds.
+    var roundTrip = 0.0
+  }
+
+  private let state = Mutex(State())
+  private let room = ParkingSpot()
+
+  /// The peer's answer takes so many nanoseconds.
+  func set(roundTrip: UInt64) { state.withLock { $0.roundTrip = min(10, Double(roundTrip) / 1e9) } }
+
+  /// Waits until something may be taken.
+  /// - Returns: how many bytes, at most `wanted`; 0 once it was stopped.
+  func awaitRoom(_ wanted: Int) -> Int {
+    var free = 0
+    _ = room.wait {
+      self.state.withLock { state in
+        free = state.isStopped ? 0 : min(wanted, state.limit - Int(clamping: state.taken - state.confirmed))
+        return free > 0 || state.isStopped
+      }
+    }
+    return max(0, free)
+  }
+
+  /// Bytes were taken from the source.
+  func note(taken byteCount: Int) {
+    state.withLock { state in
+      state.taken += UInt64(byteCount)
+      state.highest = max(state.highest, Int(clamping: state.taken - state.confirmed))
+    }
+  }
+
+  /// Everything before `position` in the stream is with the destination.
+  func confirm(upTo position: UInt64) {
+    let now = HostClock.now()
+    state.withLock { state in
+      guard position > state.confirmed, position <= state.taken else { return }
+      if state.sampleAt == 0 { (state.sampleAt, state.sampleFrom) = (now, state.confirmed) }
+      state.confirmed = position
+      let elapsed = now - state.sampleAt
+      guard elapsed >= Self.sampleNanoseconds else { return }
+      let rate = Double(position - state.sampleFrom) * 1e9 / Double(elapsed)
+      (state.sampleAt, state.sampleFrom) = (now, position)
+      state.rates.append((now, rate))
+      state.rates.removeAll { now - $0.at > Self.memoryNanoseconds }
+      let fastest = state.rates.reduce(0) { max($0, $1.bytesPerSecond) }
+      let wanted = fastest * (state.roundTrip + Self.slack) * Self.gain
+      state.limit = min(Self.most, max(Self.least, Int(min(1e12, wanted))))
+    }
+    room.wake()
+  }
+
+  /// Nothing is taken any more.
+  func stop() {
+    state.withLock { $0.isStopped = true }
+    room.wake()
+  }
+
+  /// Bytes taken; what may be under way now, and the most that was.
+  var use: (taken: UInt64, limit: Int, highest: Int) { state.withLock { ($0.taken, $0.limit, $0.highest) } }
+
+  /// Bytes per second that were confirmed lately; nil before it is known.
+  var rate: Double? { state.withLock { $0.rates.last?.bytesPerSecond } }
+}
