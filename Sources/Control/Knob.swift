@@ -77,7 +77,6 @@ public struct Knob: Sendable {
     var read: [Change] = []
     for (name, value) in values.sorted(by: { $0.key < $1.key }) {
       guard let knob = all.first(where: { $0.name == name }) else {
-        if name == "channels" { throw SettingError("channels: their number cannot be changed while a migration runs") }
         throw SettingError(
           "'\(name.printable)' is no setting; there are \(all.map { $0.name }.joined(separator: ", "))")
       }

@@ -30,6 +30,8 @@ extension Knob {
         } catch { return .wrong("\(error)") }
       }),
     whole("workers", 1...256, takes: "1 to the number of lanes", "lanes that work at the same time", \.workers),
+    whole(
+      "channels", 1...64, takes: "1 to the number of lanes, 64 at most", "data channels that are in use", \.channels),
     Knob(
       "delta-cache", unit: .bytes, takes: "a size (1GiB), a share of guest memory (1%), auto or off",
       "what is remembered of hot pages for deltas", value: { cacheSize($0.deltaCache) },

@@ -56,8 +56,8 @@ final class ChannelReceiver {
   private var nextSequence: UInt64 = 0
   /// Bytes of the last frame's body.
   private var lastByteCount = 0
-  /// The last iteration that each lane has ended.
-  private var markedIterations: [UInt32]
+  /// Who has which lane now.
+  private let owners: LaneOwners
 
   /// What a channel's thread asks and tells the pipeline.
   struct Calls {
@@ -66,17 +66,22 @@ final class ChannelReceiver {
     let isClosed: () -> Bool
     /// Told lane and iteration of each end-of-iteration frame, and the digests of what has arrived since the last.
     let onMark: (Int, UInt32, [BlockDigest]?) -> Void
+    /// Whether there is a channel of this number, from 1, that a lane can move to.
+    let isOpen: (Int) -> Bool
+    /// Waits for a lane that is to feed this channel; false if it does not come.
+    let awaitLane: (Int) -> Bool
   }
 
   private let calls: Calls
 
   /// - Parameters:
   ///   - number: from 1, as on the wire.
+  ///   - owners: of all lanes, shared by the channels' threads.
   ///   - decoderCount: threads that help.
   ///   - node: that its buffers prefer; nil: none.
   init(
     number: Int, connection: Connection, memory: any DestinationMemory, session: ReceivingPipeline.Session,
-    counters: ChannelCounters, decoderCount: Int, node: Int?, calls: Calls
+    owners: LaneOwners, counters: ChannelCounters, decoderCount: Int, node: Int?, calls: Calls
   ) throws(LaneError) {
     do throws(Errno) {
       header = try PageBuffer(byteCount: FrameHeader.byteCount)
@@ -93,11 +98,14 @@ final class ChannelReceiver {
     self.number = number
     self.connection = connection
     self.session = session
+    self.owners = owners
     self.counters = counters
     self.calls = calls
     blocks = memory.blocks
-    markedIterations = Array(repeating: 0, count: session.laneCount)
   }
+
+  /// Whether the channel has brought nothing yet.
+  var isUnused: Bool { nextSequence == 0 }
 
   /// Receives and applies frames until it is stopped.
   /// - Parameters:
@@ -155,9 +163,12 @@ final class ChannelReceiver {
   private func receive() throws(LaneError) -> FrameSlot {
     let header = try receiveHeader()
     lastByteCount = header.bodyByteCount
+    if session.features.contains(.lanesMove) { try awaitLane(header) }
     var slot = single
     // Where it belongs it is received in its turn, and a history is decoded in its turn.
-    if let queue, queue.hasRoom, FrameSlot.isQueueable(header), !header.flags.contains(.dataUnsummed),
+    // A lane moves once all that came before is applied.
+    if let queue, queue.hasRoom, header.type != .laneMoved, FrameSlot.isQueueable(header),
+      !header.flags.contains(.dataUnsummed),
       decoder.isIndependent(header)
     {
       slot = queue.nextSlot
@@ -168,7 +179,7 @@ final class ChannelReceiver {
       throw .wire(channel: number, error)
     }
     if calls.isClosed() { throw .wire(channel: number, .frameAfterLast) }
-    try checkIteration(header)
+    try checkLane(header)
     nextSequence += 1
     return slot
   }
@@ -196,16 +207,33 @@ final class ChannelReceiver {
     } catch { throw .wire(channel: number, error) }
   }
 
-  /// A lane's frames belong to the iteration after its last mark: what was counted stays as it was.
-  private func checkIteration(_ header: FrameHeader) throws(LaneError) {
-    guard session.owns(lane: Int(header.lane), channel: number) else {
-      throw .laneElsewhere(channel: number, lane: Int(header.lane))
-    }
-    let expected = markedIterations[Int(header.lane)] &+ 1
+  /// Waits until a lane that is on its way from another channel has arrived here. Its last frame there was sent before
+  /// this one, but may not have been applied yet.
+  private func awaitLane(_ header: FrameHeader) throws(LaneError) {
+    let lane = Int(header.lane)
+    guard lane < session.laneCount, !owners.owns(lane: lane, channel: number) else { return }
+    // Its thread may in turn wait for a lane that has left this channel.
+    try applyAll()
+    guard calls.awaitLane(lane) else { throw .laneElsewhere(channel: number, lane: lane) }
+  }
+
+  /// A lane's frames come on its channel, and belong to the iteration after its last mark: what was counted stays as it was.
+  private func checkLane(_ header: FrameHeader) throws(LaneError) {
+    let lane = Int(header.lane)
+    guard owners.owns(lane: lane, channel: number) else { throw .laneElsewhere(channel: number, lane: lane) }
+    let expected = owners.markedIteration(ofLane: lane) &+ 1
     guard header.iteration == expected else {
       throw .wire(channel: number, .iterationBroken(found: header.iteration, expected: expected))
     }
-    if header.type == .endOfIteration { markedIterations[Int(header.lane)] = header.iteration }
+    switch header.type {
+    case .pages: break
+    case .endOfIteration: owners.mark(lane: lane, iteration: header.iteration)
+    case .laneMoved:
+      let target = Int(header.channel)
+      guard target != number, calls.isOpen(target) else {
+        throw .laneMovedNowhere(channel: number, lane: lane, target: target)
+      }
+    }
   }
 
   // MARK: Applying
@@ -239,6 +267,12 @@ final class ChannelReceiver {
   /// Tells of a frame that was applied.
   private func finish(_ header: FrameHeader) {
     counters.appliedFrames.store(header.sequence + 1, ordering: .relaxed)
-    if header.type == .endOfIteration { calls.onMark(Int(header.lane), header.iteration, applier.takeDigests()) }
+    switch header.type {
+    case .pages: break
+    case .endOfIteration: calls.onMark(Int(header.lane), header.iteration, applier.takeDigests())
+    case .laneMoved:
+      decoder.forget(lane: header.lane)
+      owners.move(lane: Int(header.lane), to: Int(header.channel))
+    }
   }
 }

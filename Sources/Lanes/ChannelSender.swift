@@ -12,10 +12,15 @@ final class ChannelSender: @unchecked Sendable {
   /// Bytes outside its slot from which a frame's are worth a send of their own, without a copy.
   private static let lastingByteCountMin = 32 << 10
 
-  private let number: Int
-  private let connection: Connection
+  /// From 1, as on the wire.
+  let number: Int
+  let connection: Connection
+  /// Of all lanes, by their number.
   private let rings: [FrameRing]
-  private let frameSpot: ParkingSpot
+  /// The lanes that feed this channel.
+  let lanes = LaneSet()
+  /// Where who waits for frames sleeps, or a lane for its turn to send.
+  let frameSpot = ParkingSpot()
   private let pacer: Pacer
   /// Nil: not for this channel.
   private let zeroCopy: ZeroCopy?
@@ -24,25 +29,26 @@ final class ChannelSender: @unchecked Sendable {
   /// Whether the vector still holds what the socket had no room for.
   private let isUnfinished = Atomic<Bool>(false)
   private let vector = IOVector()
-  private var taken: [Int]
+  /// Frames of each lane that the vector holds.
+  private var taken: [(lane: Int, count: Int)] = []
   private var sequence: UInt64 = 0
   /// Nanoseconds that the bandwidth limit has held this channel back. Anyone reads.
   let pacedNanoseconds = Atomic<UInt64>(0)
 
   /// - Parameters:
   ///   - number: from 1, as on the wire.
+  ///   - rings: of all lanes; it drains those of ``lanes``.
   ///   - zeroCopy: how bytes outside slots go; they must stay as they are until ``finish()`` has returned.
   init(
-    number: Int, connection: Connection, rings: [FrameRing], frameSpot: ParkingSpot, pacer: Pacer,
+    number: Int, connection: Connection, rings: [FrameRing], pacer: Pacer,
     zeroCopy: ZeroCopyOptions = .init(.off)
   ) {
     self.number = number
     self.connection = connection
     self.rings = rings
-    self.frameSpot = frameSpot
     self.pacer = pacer
     self.zeroCopy = ZeroCopy(connection, zeroCopy)
-    taken = [Int](repeating: 0, count: rings.count)
+    taken.reserveCapacity(rings.count)
   }
 
   /// Sends until `isStopped`; the body of the sender's thread.
@@ -56,11 +62,33 @@ final class ChannelSender: @unchecked Sendable {
     }
   }
 
-  private var hasWork: Bool { isUnfinished.load(ordering: .relaxed) || rings.contains { $0.readyCount > 0 } }
+  private var hasWork: Bool {
+    isUnfinished.load(ordering: .relaxed) || lanes.contains { readyCount(ofLane: $0) > 0 }
+  }
+
+  private func readyCount(ofLane lane: Int) -> Int { rings[lane].readyCount(ifOurs: { lanes.contains(lane) }) }
 
   /// Acquiring: pairs with the releasing stores, so that who sends next sees what the last one left.
   private func take() -> Bool {
     isTaken.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged
+  }
+
+  /// A lane's way to send what it has just put into its ring, where channels have no threads: waits for the socket, and
+  /// for its turn if others feed the channel, too.
+  func sendInTurn(_ ring: FrameRing, isStopped: @Sendable () -> Bool) throws(LaneError) {
+    var isOurs = take()
+    if !isOurs {
+      _ = frameSpot.wait {
+        isOurs = self.take()
+        return isOurs || isStopped()
+      }
+    }
+    guard isOurs else { return }
+    // Another may have sent it already, and with many lanes one write may not hold it.
+    while ring.readyCount > 0, !isStopped() { try sendReady(isStopped: isStopped) }
+    // After an error nobody else's turn comes: the pipeline ends.
+    isTaken.store(false, ordering: .releasing)
+    frameSpot.wake()
   }
 
   /// Sends what is ready, in one write, and waits until it is sent.
@@ -114,31 +142,37 @@ final class ChannelSender: @unchecked Sendable {
 
   private func release() {
     isUnfinished.store(false, ordering: .relaxed)
-    for (ring, count) in zip(rings, taken) where count > 0 { ring.release(count) }
+    for (lane, count) in taken { rings[lane].release(count) }
+    taken.removeAll(keepingCapacity: true)
   }
 
   /// Gathers ready frames of all rings, each ring's in order, and stamps their sequence numbers.
   private func collect() {
-    for index in rings.indices {
-      let ring = rings[index]
+    _ = lanes.contains { lane in
+      let ring = rings[lane]
       // At most half a ring at once, so that the lane has slots to fill while this write is under way.
-      let ready = min(ring.readyCount, max(1, ring.slotCount / 2))
-      taken[index] = 0
-      while taken[index] < ready, vector.freeCount > FrameRing.partCountMax,
-        vector.remainingByteCount < Self.writeByteCountMax
-      {
+      let ready = min(readyCount(ofLane: lane), max(1, ring.slotCount / 2))
+      var count = 0
+      while count < ready, hasRoom {
         // SAFETY: a ready frame's slot stays the consumer's until it is released, after the write.
-        let frame = unsafe ring.frame(taken[index])
+        let frame = unsafe ring.frame(count)
         var bytes = unsafe MutableRawSpan(_unsafeBytes: frame)
         FrameHeader.stamp(sequence: sequence, into: &bytes)
         unsafe vector.append(UnsafeRawBufferPointer(frame))
-        let parts = unsafe ring.parts(ofFrame: taken[index])
+        let parts = unsafe ring.parts(ofFrame: count)
         // A slot is filled again as soon as its write has returned; only what lies outside may be sent without a copy.
         let isLasting = unsafe zeroCopy != nil && parts.reduce(0) { $0 + $1.count } >= Self.lastingByteCountMin
         for part in 0..<parts.count { unsafe vector.append(parts[part], isLasting: isLasting) }
         sequence += 1
-        taken[index] += 1
+        count += 1
       }
+      if count > 0 { taken.append((lane, count)) }
+      return !hasRoom
     }
+  }
+
+  /// Whether the vector takes another frame.
+  private var hasRoom: Bool {
+    vector.freeCount > FrameRing.partCountMax && vector.remainingByteCount < Self.writeByteCountMax
   }
 }

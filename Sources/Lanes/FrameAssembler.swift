@@ -34,6 +34,7 @@ final class FrameAssembler {
   private let makeEncoder: (CodecPolicy, CodecTally) -> LaneEncoder
   /// The policy that the encoder follows.
   private var codecGeneration = 0
+  private let route: LaneRoute
   private let ring: FrameRing
   private let counters: LaneCounters
   /// Raw pages need no checksum: their block has a digest. Then they need not be copied either.
@@ -56,7 +57,8 @@ final class FrameAssembler {
 
   init(
     lane: Int, blocks: BlockTable, codecs: CodecSelection, mayEncode: Bool,
-    makeEncoder: @escaping (CodecPolicy, CodecTally) -> LaneEncoder, ring: FrameRing, counters: LaneCounters,
+    makeEncoder: @escaping (CodecPolicy, CodecTally) -> LaneEncoder, route: LaneRoute, ring: FrameRing,
+    counters: LaneCounters,
     sendsUnsummed: Bool, isStopped: @escaping @Sendable () -> Bool,
     sendReady: ((_ isPlain: Bool) throws(LaneError) -> Void)?
   ) throws(LaneError) {
@@ -74,6 +76,7 @@ final class FrameAssembler {
     encoder = makeEncoder(policy, tally)
     self.lane = lane
     self.blocks = blocks
+    self.route = route
     self.ring = ring
     self.counters = counters
     self.sendsUnsummed = sendsUnsummed
@@ -91,9 +94,33 @@ final class FrameAssembler {
   /// Has room for a span's pages.
   /// - Returns: false if the pipeline was stopped.
   func prepare() throws(LaneError) -> Bool {
-    if isEmpty, codecs.generation.load(ordering: .relaxed) != codecGeneration { followCodec() }
-    if isEmpty { try encoder.begin(isBehind: ring.readyCount >= Self.behindFrameCount) }
+    if isEmpty {
+      if codecs.generation.load(ordering: .relaxed) != codecGeneration { followCodec() }
+      guard try followChannels() else { return false }
+      try encoder.begin(isBehind: ring.readyCount >= Self.behindFrameCount)
+    }
     return ensureSlot()
+  }
+
+  /// The number of channels was changed: the lane may feed another from now on.
+  ///
+  /// The frame that says so is the last on the old channel, and everything is on its stream before the first frame is
+  /// given to the new one. So what a receiver may have to wait for was always sent earlier, and no two channels can wait for
+  /// each other.
+  /// - Returns: false if the pipeline was stopped.
+  private func followChannels() throws(LaneError) -> Bool {
+    guard let target = route.target else { return true }
+    guard ensureSlot() else { return false }
+    try publish(
+      FrameHeader(
+        type: .laneMoved, iteration: iteration, lane: UInt16(lane), channel: UInt16(target.number), bodyChecksum: 0))
+    let started = HostClock.now()
+    let isSent = ring.waitUntilEmpty(isStopped: isStopped)
+    counters.blockedNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
+    guard isSent else { return false }
+    route.move(to: target)
+    encoder.changeChannel()
+    return true
   }
 
   /// The policy was changed: what follows is encoded by another.
@@ -194,7 +221,7 @@ final class FrameAssembler {
   /// Sends what has been collected and the lane's end-of-iteration mark.
   /// - Returns: false if the pipeline was stopped.
   func endIteration() throws(LaneError) -> Bool {
-    guard try close(), ensureSlot() else { return false }
+    guard try close(), try followChannels(), ensureSlot() else { return false }
     try publish(FrameHeader(type: .endOfIteration, iteration: iteration, lane: UInt16(lane), bodyChecksum: 0))
     return true
   }

@@ -63,6 +63,9 @@ final class FrameDecoder: @unchecked Sendable {
     }
   }
 
+  /// Gives up what is kept of a lane: it feeds another channel now, where its history begins anew.
+  func forget(lane: UInt16) { codecs.removeAll { $0.lane == lane } }
+
   private func isEncoded(_ header: FrameHeader) -> Bool {
     !header.flags.isDisjoint(with: [.dataEncoded, .deltaEncoded])
   }
@@ -83,7 +86,7 @@ final class FrameDecoder: @unchecked Sendable {
     guard hasHistory, let type = CodecRegistry.codec(tag: CodecTag(rawValue: header.codec)) as? any HistoryCodec.Type
     else { throw .codecNotAgreed(channel: channel, tag: header.codec) }
     do throws(CodecError) {
-      // At most one per lane of this channel: their number and size were agreed on.
+      // At most one per lane that feeds this channel now: their number and size were agreed on.
       let codec = try type.init(level: type.identity.defaultLevel, historyByteCount: session.historyByteCount)
       codecs.append((header.codec, lane, codec))
       return codec

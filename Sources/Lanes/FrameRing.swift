@@ -5,7 +5,8 @@ import Synchronization
 import SystemPackage
 import Wire
 
-/// A lane's queue of finished frames: single producer (the lane), single consumer (its channel's sender).
+/// A lane's queue of finished frames: single producer (the lane), single consumer (its channel's sender; another one's
+/// once the ring is empty and the lane has moved).
 ///
 /// Slots are allocated once. A slot's first page takes the header and the records, right-aligned, and the payload
 /// follows at the second page, so that a frame lies in one piece whatever its number of records:
@@ -50,8 +51,8 @@ import Wire
   let slotCount: Int
   /// Where the producer sleeps while the ring is full.
   private let spaceSpot = ParkingSpot()
-  /// Where the consumer sleeps; shared by all rings that it drains.
-  private let frameSpot: ParkingSpot
+  /// Where the consumer sleeps; shared by all rings that it drains. The producer's to change, while the ring is empty.
+  var frameSpot: ParkingSpot
 
   /// - Parameter node: that the slots' memory prefers; nil: none.
   init(slotCount: Int, frameSpot: ParkingSpot, node: Int? = nil) throws(Errno) {
@@ -84,6 +85,15 @@ import Wire
     let next = tail.count.load(ordering: .relaxed)  // Only this thread writes it.
     // Acquiring: pairs with the release in `release(_:)`, so that the consumer is done reading the slot.
     _ = spaceSpot.wait { next - self.head.count.load(ordering: .acquiring) < limit || isStopped() }
+    return !isStopped()
+  }
+
+  /// Waits until the consumer is done with all that was published: it has been sent.
+  /// - Returns: false if `isStopped` came true first.
+  func waitUntilEmpty(isStopped: () -> Bool) -> Bool {
+    let next = tail.count.load(ordering: .relaxed)  // Only this thread writes it.
+    // Acquiring: as in waitForSlot(); who drains the ring next is told by this thread, and so sees it, too.
+    _ = spaceSpot.wait { self.head.count.load(ordering: .acquiring) == next || isStopped() }
     return !isStopped()
   }
 
@@ -147,6 +157,17 @@ import Wire
   var readyCount: Int {
     // Acquiring: pairs with the release in publish(), so that a counted frame's bytes are visible.
     tail.count.load(ordering: .acquiring) - head.count.load(ordering: .relaxed)
+  }
+
+  /// Frames that are ready for a consumer whose ring this is now; 0 for another.
+  ///
+  /// The order of the three looks is what makes it safe to ask while the lane moves. Frames that are counted in `tail` were
+  /// published before the consumer finds the ring its own, so they are not of a time after it, and what other consumers
+  /// released before that time is in `head`.
+  func readyCount(ifOurs isOurs: () -> Bool) -> Int {
+    let end = tail.count.load(ordering: .acquiring)  // As in readyCount.
+    guard isOurs() else { return 0 }
+    return end - head.count.load(ordering: .relaxed)
   }
 
   /// The bytes of the `index`-th ready frame. Valid until it is released.

@@ -59,21 +59,17 @@ final class LaneEncoder {
   private var encodingNanoseconds: UInt64 = 0
   private var since: (wall: UInt64, cpu: UInt64) = (0, 0)
   private var busyBefore: Connection.BusyTime?
-  /// The channel that the lane feeds, and how long its bandwidth limit has held it back, in ns.
-  private let connection: Connection
-  private let pacedNanoseconds: @Sendable () -> UInt64
+  private let route: LaneRoute
   private var pacedBefore: UInt64 = 0
   private let others: @Sendable () -> Others
   private var sentBefore: UInt64 = 0
 
   /// - Parameter historyByteCount: what the lane's codecs may look back over.
   init(
-    policy: CodecPolicy, historyByteCount: Int, connection: Connection,
-    pacedNanoseconds: @escaping @Sendable () -> UInt64, counters: CodecTally, lane: LaneCounters,
+    policy: CodecPolicy, historyByteCount: Int, route: LaneRoute, counters: CodecTally, lane: LaneCounters,
     others: @escaping @Sendable () -> Others
   ) {
-    self.connection = connection
-    self.pacedNanoseconds = pacedNanoseconds
+    self.route = route
     self.others = others
     choices = policy.choices
     self.historyByteCount = historyByteCount
@@ -84,6 +80,10 @@ final class LaneEncoder {
     if let chooser { counters.choice.store(chooser.rung, ordering: .relaxed) }
   }
 
+  /// What the kernel says of the channel that the lane feeds, and how long the bandwidth limit has held that back, in ns.
+  private var busyNow: Connection.BusyTime? { route.sender.connection.busyTime }
+  private var pacedNow: UInt64 { route.sender.pacedNanoseconds.load(ordering: .relaxed) }
+
   /// Whether frames can need a place to be collected other than the ring's slot.
   var needsStaging: Bool { choices.contains { $0.tag != .none } }
 
@@ -93,12 +93,19 @@ final class LaneEncoder {
   /// Whether nothing but raw frames is to be expected: then the lane may as well send them itself.
   var isPlain: Bool { chooser?.isPlain ?? !needsStaging }
 
-  /// The lane was idle: time that passed until now is nobody's.
+  /// The lane was idle, or feeds another channel: time that passed until now is nobody's.
   func resume() {
     since = (HostClock.now(), HostClock.threadCPU())
-    busyBefore = connection.busyTime
-    pacedBefore = pacedNanoseconds()
+    busyBefore = busyNow
+    pacedBefore = pacedNow
     sentBefore = others().sentByteCount
+  }
+
+  /// The lane feeds another channel: who receives that knows nothing of what was sent before.
+  func changeChannel() {
+    historyCodec?.restart()
+    historyBegins = true
+    resume()
   }
 
   /// Decides how the next frame is encoded, before its first page.
@@ -234,7 +241,7 @@ final class LaneEncoder {
     let now = (wall: HostClock.now(), cpu: HostClock.threadCPU())
     let before = chooser?.rung
     let elapsed = now.wall - since.wall
-    let busy = connection.busyTime
+    let busy = busyNow
     var (total, limited) = (elapsed, elapsed)
     if let busy, let busyBefore {
       total = busy.total - min(busy.total, busyBefore.total)
@@ -242,7 +249,7 @@ final class LaneEncoder {
     }
     busyBefore = busy
     // To the lane, a limit is what a slow link is: bytes that could not leave earlier.
-    let paced = pacedNanoseconds()
+    let paced = pacedNow
     total = min(elapsed, total + paced - min(paced, pacedBefore))
     pacedBefore = paced
     let others = others()

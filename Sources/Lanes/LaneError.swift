@@ -12,6 +12,7 @@ public enum LaneError: Error, Equatable, CustomStringConvertible {
   case codec(CodecError)
   case codecNotAgreed(channel: Int, tag: UInt8)
   case laneElsewhere(channel: Int, lane: Int)
+  case laneMovedNowhere(channel: Int, lane: Int, target: Int)
   case transport(channel: Int, TransportError)
   case wire(channel: Int, WireError)
   case badDelta(channel: Int, Delta.Fault)
@@ -24,6 +25,8 @@ public enum LaneError: Error, Equatable, CustomStringConvertible {
     case .codecNotAgreed(let channel, let tag): "data channel \(channel): a frame uses codec \(tag), never agreed on"
     case .laneElsewhere(let channel, let lane):
       "data channel \(channel): a frame is of lane \(lane), which feeds another channel or none"
+    case .laneMovedNowhere(let channel, let lane, let target):
+      "data channel \(channel): lane \(lane) cannot move to channel \(target)"
     case .transport(let channel, let error): "data channel \(channel): \(error)"
     case .wire(let channel, let error): "data channel \(channel): \(error)"
     case .badDelta(let channel, let fault): "data channel \(channel): a delta is damaged: \(fault)"

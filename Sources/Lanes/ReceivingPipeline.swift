@@ -62,8 +62,8 @@ public final class ReceivingPipeline: Sendable {
       self.features = features
     }
 
-    /// Whether `lane` feeds `channel`, which is counted from 1.
-    func owns(lane: Int, channel: Int) -> Bool { lane < laneCount && lane % channelCount == channel - 1 }
+    /// The channel, from 1, that `lane` feeds at first.
+    func firstChannel(ofLane lane: Int) -> Int { lane % channelCount + 1 }
   }
 
   /// Most decoders of one channel.
@@ -76,14 +76,26 @@ public final class ReceivingPipeline: Sendable {
     min(decoderCountWorthwhile, max(0, workerCount - channelCount) / max(1, channelCount))
   }
 
+  /// A data channel and what came on it.
+  private final class Channel: Sendable {
+    let connection: Connection
+    let counters = ChannelCounters()
+    /// It ended before it was used.
+    let isGone = Atomic<Bool>(false)
+
+    init(_ connection: Connection) { self.connection = connection }
+  }
+
   private let memory: any DestinationMemory
-  private let connections: [Connection]
+  /// Channel 1 first. Some may be added.
+  private let channels: Mutex<[Channel]>
   private let session: Session
+  private let owners: LaneOwners
+  private let moveLimit: Duration
   /// Threads per channel that decode.
   public let decoderCount: Int
   /// Where its threads run.
   public let placement: Placement
-  private let counters: [ChannelCounters]
   private let onEvent: @Sendable (Event) -> Void
   private let stopped = Atomic<Bool>(false)
   private let closed = Atomic<Bool>(false)
@@ -95,47 +107,108 @@ public final class ReceivingPipeline: Sendable {
   ///   - connections: the data channels, attached, channel 1 first.
   ///   - decoderCount: threads per channel that decode where its own thread falls behind, at most ``decoderCountMax``.
   ///   - placement: where threads run and their memory lies.
+  ///   - moveLimit: how long a lane's frames on another channel wait for its last one on the channel that it comes from,
+  ///     while nothing arrives.
   public init(
     memory: any DestinationMemory, connections: [Connection], session: Session, decoderCount: Int = 0,
-    placement: Placement = .none,
+    placement: Placement = .none, moveLimit: Duration = .seconds(10),
     onEvent: @escaping @Sendable (Event) -> Void
   ) {
+    var session = session
+    // Digests are summed up by channel, at the marks of its lanes.
+    if session.features.contains(.digests) { session.features.remove(.lanesMove) }
     self.memory = memory
-    self.connections = connections
     self.session = session
     self.decoderCount = min(max(0, decoderCount), Self.decoderCountMax)
     self.placement = placement
+    self.moveLimit = moveLimit
     self.onEvent = onEvent
-    counters = connections.map { _ in ChannelCounters() }
+    channels = Mutex(connections.map { Channel($0) })
+    owners = LaneOwners(session)
   }
 
   /// Starts a thread per channel.
   public func start() {
     threads.withLock { threads in
-      threads = connections.indices.map { index in
-        HostThread(name: "pf-recv-\(index + 1)", placement: placement.receiver(index)) { [self] in receive(index) }
-      }
+      for (index, channel) in all.enumerated() { threads.append(thread(of: channel, number: index + 1)) }
     }
   }
 
-  private func receive(_ index: Int) {
+  private var all: [Channel] { channels.withLock { $0 } }
+
+  private func thread(of channel: Channel, number: Int) -> HostThread {
+    HostThread(name: "pf-recv-\(number)", placement: placement.receiver(number - 1)) { [self] in
+      receive(channel, number)
+    }
+  }
+
+  /// Takes frames from one more channel, once the source has been told that it is attached; on one thread.
+  ///
+  /// Whoever attaches and leaves without a word ends nothing: the next one gets the number.
+  /// - Returns: false if lanes do not move in this session, it has no use for a channel of this number, or it has ended.
+  public func add(_ connection: Connection, number: Int) -> Bool {
+    guard session.features.contains(.lanesMove), number <= min(session.laneCount, WireLimits.channelCountMax) else {
+      return false
+    }
+    return threads.withLock { threads in
+      guard !stopped.load(ordering: .relaxed), !closed.load(ordering: .relaxed) else { return false }
+      let added = channels.withLock { channels -> Channel? in
+        // The latest may have left before it was used.
+        if number == channels.count, number > session.channelCount,
+          channels[number - 1].isGone.load(ordering: .acquiring)
+        {
+          channels.removeLast()
+        }
+        guard number == channels.count + 1 else { return nil }
+        channels.append(Channel(connection))
+        return channels.last
+      }
+      guard let added else { return false }
+      threads.append(thread(of: added, number: number))
+      return true
+    }
+  }
+
+  private func receive(_ channel: Channel, _ number: Int) {
+    var isUnused = true
     do throws(LaneError) {
       let receiver = try ChannelReceiver(
-        number: index + 1, connection: connections[index], memory: memory, session: session, counters: counters[index],
-        decoderCount: decoderCount, node: placement.receiver(index).memoryNode,
-        calls: .init(
-          isStopped: { [self] in stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) },
-          isClosed: { [self] in closed.load(ordering: .relaxed) },
-          onMark: { [self] lane, iteration, digests in
-            if let digests { add(digests) }
-            onEvent(.laneDone(channel: index + 1, lane: lane, iteration: iteration))
-          }))
-      try receiver.run(firstDecoder: index * decoderCount + 1) { placement.decoder($0 - 1) }
+        number: number, connection: channel.connection, memory: memory, session: session, owners: owners,
+        counters: channel.counters, decoderCount: decoderCount, node: placement.receiver(number - 1).memoryNode,
+        calls: calls(number))
+      defer { isUnused = receiver.isUnused }
+      try receiver.run(firstDecoder: (number - 1) * decoderCount + 1) { placement.decoder($0 - 1) }
     } catch {
+      if case .transport = error, isUnused, number > session.channelCount, !owners.feeds(channel: number) {
+        return channel.isGone.store(true, ordering: .releasing)
+      }
       let first = !failed.exchange(true, ordering: .relaxed)
+      owners.wake()
       if first, !stopped.load(ordering: .relaxed) { onEvent(.failed(error)) }
     }
   }
+
+  private func calls(_ number: Int) -> ChannelReceiver.Calls {
+    ChannelReceiver.Calls(
+      isStopped: { self.isStopped },
+      isClosed: { self.closed.load(ordering: .relaxed) },
+      onMark: { [self] lane, iteration, digests in
+        if let digests { add(digests) }
+        onEvent(.laneDone(channel: number, lane: lane, iteration: iteration))
+      },
+      isOpen: { [self] target in
+        channels.withLock {
+          $0.indices.contains(target - 1) && !$0[target - 1].isGone.load(ordering: .relaxed)
+        }
+      },
+      awaitLane: { [self] lane in
+        owners.wait(
+          lane: lane, channel: number, limit: moveLimit.nanoseconds, progress: { self.receivedByteCount },
+          isStopped: { self.isStopped })
+      })
+  }
+
+  private var isStopped: Bool { stopped.load(ordering: .relaxed) || failed.load(ordering: .relaxed) }
 
   private func add(_ digests: [BlockDigest]) {
     digestSums.withLock { sums in
@@ -161,29 +234,33 @@ public final class ReceivingPipeline: Sendable {
   /// Shuts the channels down and waits for their threads. May be called again.
   public func stop() {
     stopped.store(true, ordering: .relaxed)
-    for connection in connections { connection.shutDown() }
+    // From here on none is added.
     let running = threads.withLock { threads in
       defer { threads = [] }
       return threads
     }
+    owners.wake()
+    for channel in all { channel.connection.shutDown() }
     for thread in running { thread.join() }
   }
+
+  /// How many data channels there are, and how many of them lanes feed now.
+  public var channelCount: Int { channels.withLock { $0.count } }
+  public var channelCountInUse: Int { owners.channelCountInUse }
 
   /// The sum over all channels, now.
   public var statistics: ReceivingStatistics {
     var sum = ReceivingStatistics()
-    for channel in counters { sum.add(channel) }
+    for channel in all { sum.add(channel.counters) }
     return sum
   }
 
   /// Frames applied per channel, channel 1 first.
-  public var appliedFrameCounts: [UInt64] { counters.map { $0.appliedFrames.load(ordering: .relaxed) } }
+  public var appliedFrameCounts: [UInt64] { all.map { $0.counters.appliedFrames.load(ordering: .relaxed) } }
 
-  /// Receive buffers of all channels, in bytes: fixed for the life of the pipeline.
-  public var bufferByteCount: Int {
-    connections.count * ChannelReceiver.bufferByteCount(decoders: decoderCount)
-  }
+  /// Receive buffers of all channels, in bytes: they grow with channels that are added, and with nothing else.
+  public var bufferByteCount: Int { channelCount * ChannelReceiver.bufferByteCount(decoders: decoderCount) }
 
   /// Bytes that the data channels' sockets have given.
-  public var receivedByteCount: UInt64 { connections.reduce(0) { $0 + $1.receivedByteCount } }
+  public var receivedByteCount: UInt64 { all.reduce(0) { $0 + $1.connection.receivedByteCount } }
 }

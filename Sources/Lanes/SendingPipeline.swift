@@ -93,10 +93,8 @@ public final class SendingPipeline: Sendable {
   private let gate: LaneGate
   private let codecs: CodecSelection
   private let rings: [FrameRing]
-  private let senders: [ChannelSender]
-  private let connections: [Connection]
+  private let channels: ChannelRoster
   private let counters: [LaneCounters]
-  private let frameSpots: [ParkingSpot]
   private let configuration: Configuration
   private let sending: FrameSending
   private let onEvent: @Sendable (Event) -> Void
@@ -130,33 +128,29 @@ public final class SendingPipeline: Sendable {
       laneCount: laneCount, channelCount: connections.count, cpuCount: configuration.cpuCount,
       encodes: configuration.codec != .none, runs: configuration.live != nil)
     let slotCount = sending.slotCount(laneCount: laneCount)
-    let spots = connections.map { _ in ParkingSpot() }
     var rings: [FrameRing] = []
     for lane in 0..<laneCount {
       do throws(Errno) {
         rings.append(
           try FrameRing(
-            slotCount: slotCount, frameSpot: spots[assignment.channel(ofLane: lane)],
+            slotCount: slotCount, frameSpot: ParkingSpot(),
             node: configuration.placement.lane(lane).memoryNode))
       } catch { throw .noBuffers(error) }
     }
     // Frames refer to the memory of a guest only if it does not run: then nobody writes what is still under way.
     let zeroCopy = configuration.live == nil ? configuration.zeroCopy : .init(.off)
-    senders = connections.indices.map { channel in
-      ChannelSender(
-        number: channel + 1, connection: connections[channel],
-        rings: rings.indices.filter { assignment.channel(ofLane: $0) == channel }.map { rings[$0] },
-        frameSpot: spots[channel], pacer: configuration.pacer, zeroCopy: zeroCopy)
-    }
+    channels = ChannelRoster(
+      connections.enumerated().map { index, connection in
+        ChannelSender(
+          number: index + 1, connection: connection, rings: rings, pacer: configuration.pacer, zeroCopy: zeroCopy)
+      }, rings: rings)
     self.sending = sending
     self.memory = memory
     self.pending = pending
-    self.connections = connections
     self.configuration = configuration
     self.assignment = assignment
     self.rings = rings
     self.onEvent = onEvent
-    frameSpots = spots
     gate = LaneGate(laneCount: laneCount)
     counters = (0..<laneCount).map { _ in LaneCounters() }
     codecs = CodecSelection(configuration.codec, laneCount: laneCount)
@@ -166,20 +160,22 @@ public final class SendingPipeline: Sendable {
 
   /// Starts a thread per lane, and one per channel unless lanes send themselves.
   public func start() {
-    var started: [HostThread] = []
-    for lane in rings.indices {
-      started.append(
-        HostThread(name: "pf-lane-\(lane)", placement: configuration.placement.lane(lane)) { [self] in
-          attempt { () throws(LaneError) in try runLane(lane) }
-        })
+    threads.withLock { threads in
+      for lane in rings.indices {
+        threads.append(
+          HostThread(name: "pf-lane-\(lane)", placement: configuration.placement.lane(lane)) { [self] in
+            attempt { () throws(LaneError) in try runLane(lane) }
+          })
+      }
+      for sender in channels.senders where sending.hasSenders { threads.append(thread(of: sender)) }
     }
-    for (index, sender) in senders.enumerated() where sending.hasSenders {
-      started.append(
-        HostThread(name: "pf-send-\(index + 1)", placement: configuration.placement.sender(index)) { [self] in
-          attempt { () throws(LaneError) in try sender.run(isStopped: { self.isStopped }) }
-        })
+  }
+
+  private func thread(of sender: ChannelSender) -> HostThread {
+    let placement = configuration.placement.sender(sender.number - 1)
+    return HostThread(name: "pf-send-\(sender.number)", placement: placement) { [self] in
+      attempt { () throws(LaneError) in try sender.run(isStopped: { self.isStopped }) }
     }
-    threads.withLock { $0 = started }
   }
 
   /// Changes how many lanes work at a time; any thread. The others wait between two stripes.
@@ -188,6 +184,31 @@ public final class SendingPipeline: Sendable {
   /// Changes the codec of a guest that runs; any thread. Lanes follow with their next frame.
   /// - Returns: false if it cannot be changed.
   public func set(codec: CodecPolicy) -> Bool { configuration.live != nil && codecs.set(codec) }
+
+  /// How many lanes there are, and so the most channels that can be of use.
+  public var laneCount: Int { rings.count }
+
+  /// Data channels that are open, and those of them that lanes feed or are about to.
+  public var channelCount: Int { channels.count }
+  public var channelCountInUse: Int { channels.countInUse }
+
+  /// Changes how many channels lanes feed, to as many as are open at most; any thread, of a guest that runs. Lanes follow
+  /// between two frames. The others stay connected.
+  public func use(channelCount: Int) { if configuration.live != nil { channels.use(channelCount) } }
+
+  /// Adds a data channel that the destination takes frames from, the one after those that are open; any thread. It is not
+  /// in use yet.
+  /// - Returns: false if the pipeline has stopped: then it is the caller's to close.
+  public func add(_ connection: Connection) -> Bool {
+    threads.withLock { threads in
+      guard configuration.live != nil, !stopped.load(ordering: .relaxed) else { return false }
+      let sender = channels.add { number in
+        ChannelSender(number: number, connection: connection, rings: rings, pacer: configuration.pacer)
+      }
+      if sending.hasSenders { threads.append(thread(of: sender)) }
+      return true
+    }
+  }
 
   /// Begins an iteration over the pending map. The one before must have been produced.
   public func begin(_ next: Iteration) {
@@ -201,12 +222,14 @@ public final class SendingPipeline: Sendable {
   /// Stops all threads and waits for them. Connections are shut down unless `keepConnections`. May be called again.
   public func stop(keepConnections: Bool = false) {
     stopped.store(true, ordering: .relaxed)
-    wakeAll()
-    if !keepConnections { for connection in connections { connection.shutDown() } }
+    // From here on none is added.
     let running = threads.withLock { threads in
       defer { threads = [] }
       return threads
     }
+    wakeAll()
+    let senders = channels.senders
+    if !keepConnections { for sender in senders { sender.connection.shutDown() } }
     for thread in running { thread.join() }
     // Who stops a second time has nothing to wait for.
     if !running.isEmpty { for sender in senders { sender.finish() } }
@@ -217,7 +240,7 @@ public final class SendingPipeline: Sendable {
   private func wakeAll() {
     iterationSpot.wake()
     gate.wake()
-    for spot in frameSpots { spot.wake() }
+    channels.wakeAll()
     for ring in rings { ring.wakeProducer() }
   }
 
@@ -250,16 +273,19 @@ public final class SendingPipeline: Sendable {
   }
 
   private func makeLane(_ number: Int, still: StillReader) throws(LaneError) -> Lane {
-    let sender = senders[assignment.channel(ofLane: number)]
+    let route = LaneRoute(lane: number, ring: rings[number], channels: channels)
     // Only a channel's one lane may have it to itself.
     let mayWait = FrameSending.lanesSuffice(
-      laneCount: rings.count, channelCount: connections.count, cpuCount: configuration.cpuCount)
+      laneCount: rings.count, channelCount: channels.count, cpuCount: configuration.cpuCount)
     let sendReady: ((_ isPlain: Bool) throws(LaneError) -> Void)? =
       switch sending {
-      case .lanes: { (_) throws(LaneError) in try sender.sendReady(isStopped: { self.isStopped }) }
+      case .lanes:
+        { (_) throws(LaneError) in
+          try route.sender.sendInTurn(self.rings[number], isStopped: { self.isStopped })
+        }
       case .both:
         { (isPlain) throws(LaneError) in
-          try sender.sendAtOnce(waits: isPlain && mayWait, isStopped: { self.isStopped })
+          try route.sender.sendAtOnce(waits: isPlain && mayWait, isStopped: { self.isStopped })
         }
       case .senders: nil
       }
@@ -268,9 +294,7 @@ public final class SendingPipeline: Sendable {
       mayEncode: configuration.live != nil || configuration.codec != .none,
       makeEncoder: { policy, tally in
         LaneEncoder(
-          policy: policy, historyByteCount: self.configuration.historyByteCount,
-          connection: self.connections[self.assignment.channel(ofLane: number)],
-          pacedNanoseconds: { sender.pacedNanoseconds.load(ordering: .relaxed) }, counters: tally,
+          policy: policy, historyByteCount: self.configuration.historyByteCount, route: route, counters: tally,
           lane: self.counters[number],
           others: {
             LaneEncoder.Others(
@@ -278,7 +302,7 @@ public final class SendingPipeline: Sendable {
               counters: self.counters)
           })
       },
-      ring: rings[number], counters: counters[number], sendsUnsummed: configuration.sendsUnsummed,
+      route: route, ring: rings[number], counters: counters[number], sendsUnsummed: configuration.sendsUnsummed,
       isStopped: { self.isStopped },
       sendReady: sendReady)
     var live: Lane.Live?
@@ -303,21 +327,14 @@ public final class SendingPipeline: Sendable {
 
   /// Nanoseconds that the busiest channel has had data on the way, or was held back by the bandwidth limit; nil if the
   /// kernel does not say.
-  public var linkBusyNanoseconds: UInt64? {
-    var most: UInt64 = 0
-    for (connection, sender) in zip(connections, senders) {
-      guard let busy = connection.busyTime else { return nil }
-      most = max(most, busy.total + sender.pacedNanoseconds.load(ordering: .relaxed))
-    }
-    return most
-  }
+  public var linkBusyNanoseconds: UInt64? { channels.linkBusyNanoseconds }
 
   /// Bytes that the data channels' sockets have taken.
-  public var sentByteCount: UInt64 { connections.reduce(0) { $0 + $1.sentByteCount } }
+  public var sentByteCount: UInt64 { channels.sentByteCount }
 
   /// What came of sending without a copy, on all channels; exact once the pipeline was stopped.
   public var zeroCopyUse: ZeroCopyUse {
-    senders.reduce(into: ZeroCopyUse()) { sum, sender in
+    channels.senders.reduce(into: ZeroCopyUse()) { sum, sender in
       if let use = sender.zeroCopyUse { sum.add(use) }
     }
   }

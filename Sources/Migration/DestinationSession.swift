@@ -184,6 +184,10 @@ public final class DestinationSession: Sendable {
     if let expected = configuration.expectedBlocks, let difference = expected.difference(from: blocks) {
       throw MigrationFailure(.blocksDiffer, "RAM blocks differ: \(difference)")
     }
+    guard !hello.features.contains(.lanesMove) || hello.lanesCanMove else {
+      throw MigrationFailure(
+        .protocolViolation, "lanes are to move between channels, of a guest that does not run or with digests")
+    }
     guard configuration.runsGuests || !hello.features.contains(.runningGuest) else {
       throw MigrationFailure(.refused, "the guest runs, and this receiver only keeps memory: it would be lost here")
     }
@@ -241,7 +245,7 @@ public final class DestinationSession: Sendable {
       clock.apply(.reserved)
       var intake = Intake(
         control: control, pipeline: started, memory: arriving.memory, events: events, vigil: vigil, logger: logger,
-        laneCount: hello.laneCount)
+        laneCount: hello.laneCount, token: token)
       let final = try intake.receiveIterations()
       clock.apply(.converged)
       let received = HostClock.now()
@@ -293,11 +297,8 @@ public final class DestinationSession: Sendable {
         continue
       }
       let index = Int(attach.channel) - 1
-      guard attach.token == token, WireLimits.versions.contains(attach.version), channels.indices.contains(index),
-        channels[index] == nil
-      else {
-        logger.warning("\(visitor.peer) tried to attach to a session that it does not belong to; dropped")
-        visitor.refuse("wrong token or channel")
+      guard attach.belongs(to: token), channels.indices.contains(index), channels[index] == nil else {
+        Intake.refuse(visitor, logger)
         continue
       }
       visitor.connection.setTimeout(nil)
@@ -345,7 +346,8 @@ extension DestinationSession {
     pages.delta = applied.deltaPages
     return MigrationStatistics(
       status: clock.phase, totalTime: seconds.total * 1000,
-      setupTime: (seconds.setup + seconds.reservation) * 1000, ram: ram, peer: live.control?.peer ?? "", pages: pages)
+      setupTime: (seconds.setup + seconds.reservation) * 1000, ram: ram, peer: live.control?.peer ?? "", pages: pages,
+      channels: live.pipeline?.channelCountInUse ?? live.hello?.channelCount ?? 0)
   }
 
   private func report(outcome: Phase) -> MigrationReport {
@@ -357,7 +359,6 @@ extension DestinationSession {
     let seconds = clock.seconds
     let codecs = (live.hello?.codecs ?? []).compactMap { CodecRegistry.codec(tag: CodecTag(rawValue: $0))?.identity }
     let guestBytes = live.blocks?.byteCount ?? 0
-    let channels = live.hello?.channelCount ?? 0
     return MigrationReport(
       role: .destination, outcome: outcome, session: live.hello.map { "\($0.session)" } ?? "", peer: now.peer,
       blocks: (live.blocks?.blocks ?? []).enumerated().map { index, block in
@@ -373,7 +374,7 @@ extension DestinationSession {
       codec: .init(
         name: codecs.map { $0.name }.joined(separator: ","), library: codecs.map { $0.library }.joined(separator: ","),
         bytesIn: 0, bytesOut: 0, bypassedPages: 0, seconds: Double(applied.codecNanoseconds) / 1e9),
-      channels: channels, lanes: live.hello?.laneCount ?? 0,
+      channels: now.channels, lanes: live.hello?.laneCount ?? 0,
       resources: .current(
         cpuNanoseconds: clock.cpuNanoseconds,
         bufferBytes: live.pipeline?.bufferByteCount ?? 0,

@@ -19,11 +19,14 @@ struct Intake {
   private let events: Mailbox<SessionEvent>
   private let vigil: Vigil
   private let logger: Logger
+  private let token: SessionIdentity
   private var tracker: IterationTracker
 
+  /// - Parameter token: what data channels show that are added while pages flow.
   init(
     control: ControlChannel, pipeline: ReceivingPipeline, memory: any DestinationMemory,
-    events: Mailbox<SessionEvent>, vigil: Vigil, logger: Logger, laneCount: Int
+    events: Mailbox<SessionEvent>, vigil: Vigil, logger: Logger, laneCount: Int,
+    token: SessionIdentity
   ) {
     self.control = control
     self.pipeline = pipeline
@@ -31,6 +34,7 @@ struct Intake {
     self.events = events
     self.vigil = vigil
     self.logger = logger
+    self.token = token
     tracker = IterationTracker(laneCount: laneCount)
   }
 
@@ -57,9 +61,32 @@ struct Intake {
       case .receiving(.laneDone(_, let lane, let iteration)):
         try tracker.laneDone(lane, iteration: iteration, applied: pipeline.statistics)
         if tracker.isComplete { try sendAck() }
+      case .visitor(.dataChannel(let visitor, let attach)): admit(visitor, attach)
       case let event: try handleCommon(event)
       }
     }
+  }
+
+  /// How long one who attaches while pages flow may take to hear of it.
+  private static let admissionLimit = Duration.seconds(1)
+
+  /// Takes one more data channel, or sends the visitor away. Whatever becomes of it, the migration goes on.
+  private func admit(_ visitor: ControlChannel, _ attach: ControlMessage.Attach) {
+    guard attach.belongs(to: token) else { return Self.refuse(visitor, logger) }
+    visitor.connection.setTimeouts(receive: nil, send: Self.admissionLimit)
+    // Before the answer: a lane may move to the channel as soon as the source has that.
+    guard pipeline.add(visitor.connection, number: Int(attach.channel)) else { return Self.refuse(visitor, logger) }
+    do throws(MigrationFailure) { try visitor.send(.attached) } catch {
+      // Its thread sees the end of it.
+      return visitor.connection.shutDown()
+    }
+    logger.info("\(visitor.peer) attached as data channel \(attach.channel)")
+  }
+
+  /// Sends away who does not belong to this session.
+  static func refuse(_ visitor: ControlChannel, _ logger: Logger) {
+    logger.warning("\(visitor.peer) tried to attach to a session that it does not belong to; dropped")
+    visitor.refuse("wrong token or channel")
   }
 
   /// Compares the digest of every block, and gets everything that can fail out of the way of the commit.
@@ -180,5 +207,17 @@ struct Intake {
     case .visitor(.refused), .visitor(.listenerFailed): break
     case .digested, .sending, .steer: break
     }
+  }
+}
+
+extension ControlMessage.Attach {
+  /// Whether it shows the token of a session, in a version of the protocol that is spoken here.
+  func belongs(to token: SessionIdentity) -> Bool { self.token == token && WireLimits.versions.contains(version) }
+}
+
+extension ControlMessage.Hello {
+  /// Whether the rest of it goes with lanes that move.
+  var lanesCanMove: Bool {
+    features.contains(.runningGuest) && !features.contains(.digests)
   }
 }

@@ -104,7 +104,7 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
   package init(_ error: LaneError, with peer: String, memory: (GuestMemoryError) -> MigrationFailure) {
     switch error {
     case .memory(let error): self = memory(error)
-    case .codec(.corrupt), .codecNotAgreed, .laneElsewhere, .badDelta:
+    case .codec(.corrupt), .codecNotAgreed, .laneElsewhere, .laneMovedNowhere, .badDelta:
       self.init(.protocolViolation, "\(peer): \(error)")
     case .codec: self.init(.internal, error.description)
     case .transport(let channel, let error): self.init(error, with: "\(peer) (data channel \(channel))")

@@ -31,6 +31,8 @@ public struct MigrationStatistics: Sendable, Codable, Equatable {
   public var convergence: Convergence?
   /// Share of its time that the guest may not run now, in percent; nil while it is not throttled.
   public var throttlePercentage: Int?
+  /// Data channels that lanes feed now, or are about to.
+  public var channels = 0
 
   /// Whether a migration will end. Rates are bytes of guest memory per second.
   public struct Convergence: Sendable, Codable, Equatable {
@@ -157,7 +159,7 @@ public struct MigrationStatistics: Sendable, Codable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case status, downtime, ram, peer, pages, codecs, lanes, iteration, convergence
+    case status, downtime, ram, peer, pages, codecs, lanes, iteration, convergence, channels
     case throttlePercentage = "cpu-throttle-percentage"
     case totalTime = "total-time"
     case setupTime = "setup-time"

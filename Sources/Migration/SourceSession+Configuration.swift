@@ -56,7 +56,7 @@ extension SourceSession {
       self.historyByteCount = historyByteCount
       settings = MigrationSettings(
         bandwidthLimit: bandwidthLimit, downtimeLimit: downtimeLimit, codec: codec, workers: self.laneCount,
-        deltaCache: deltaCache)
+        channels: channelCount, deltaCache: deltaCache)
       self.switchoverLimit = switchoverLimit
       self.verify = verify
       self.placement = placement

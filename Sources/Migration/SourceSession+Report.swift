@@ -47,7 +47,8 @@ extension SourceSession {
           blocked: Double($0.blocked) / active)
       }, iteration: now.current ?? now.iterations.last, downtimeParts: now.downtime,
       convergence: guest.dirtyLog == nil ? nil : .init(now, settings: settings, seconds: seconds.total),
-      throttlePercentage: now.throttle.percent > 0 ? now.throttle.percent : nil)
+      throttlePercentage: now.throttle.percent > 0 ? now.throttle.percent : nil,
+      channels: now.pipeline?.channelCountInUse ?? configuration.channelCount)
   }
 
   func report(_ outcome: Phase) -> MigrationReport {
@@ -71,7 +72,7 @@ extension SourceSession {
         wirePerSecond: Double(wire) / max(seconds.active, 1e-9)),
       seconds: seconds,
       codec: .init(configuration.codec, sent),
-      channels: configuration.channelCount, lanes: configuration.laneCount,
+      channels: now.pipeline?.channelCountInUse ?? configuration.channelCount, lanes: configuration.laneCount,
       resources: .current(
         cpuNanoseconds: clock.cpuNanoseconds,
         bufferBytes: now.pipeline?.ringByteCount ?? 0,

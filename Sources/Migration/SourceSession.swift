@@ -16,9 +16,6 @@ import Wire
 /// ``run()`` does everything on the calling thread and its pipelines' threads; ``cancel(_:)`` and ``statistics`` may be
 /// used from any other.
 public final class SourceSession: Sendable {
-  /// How long a peer may take over each answer of the setup.
-  private static let answerLimit = Duration.seconds(10)
-
   let guest: any Guest
   var memory: any SourceMemory { guest.memory }
   public let configuration: Configuration
@@ -36,6 +33,9 @@ public final class SourceSession: Sendable {
   let cacheBudget: CacheBudget
   let pacer: Pacer
   let controls: Controls
+  private let opener = Mutex<ChannelOpener?>(nil)
+  /// Where the number of channels may be changed, once pages flow.
+  var channelOpener: ChannelOpener? { opener.withLock { $0 } }
 
   /// - Parameter guest: one that runs must have its memory mapped here.
   public init(guest: any Guest, configuration: Configuration) {
@@ -64,7 +64,7 @@ public final class SourceSession: Sendable {
   public func run() -> MigrationReport {
     clock.restart()
     do throws(MigrationFailure) {
-      let control = try setUp()
+      let (control, accept) = try setUp()
       let vigil = Vigil(limit: .seconds(configuration.socketOptions.deadPeerSeconds))
       let receiving = control.startReceiving(into: events, vigil: vigil)
       defer {
@@ -72,7 +72,7 @@ public final class SourceSession: Sendable {
         events.close()
         receiving.join()
       }
-      return migrate(control, vigil)
+      return migrate(control, accept, vigil)
     } catch {
       return end(error, control: nil)
     }
@@ -80,29 +80,21 @@ public final class SourceSession: Sendable {
 
   // MARK: Setup
 
-  private func setUp() throws(MigrationFailure) -> ControlChannel {
+  private func setUp() throws(MigrationFailure) -> (ControlChannel, ControlMessage.Accept) {
     let control = ControlChannel(try connect())
-    control.connection.setTimeout(Self.answerLimit)
+    control.connection.setTimeout(ControlChannel.answerLimit)
     let accept = try introduce(control)
     for channel in 1...configuration.channelCount {
-      let connection = try connect()
-      connection.setTimeout(Self.answerLimit)
-      let data = ControlChannel(connection)
+      let data = ControlChannel(try connect())
       let asked = HostClock.now()
-      try data.send(.attach(.init(version: accept.version, token: accept.token, channel: UInt16(channel))))
-      switch try answer(from: data) {
-      case .attached:
-        roundTrip.store(min(roundTrip.load(ordering: .relaxed), HostClock.now() - asked), ordering: .relaxed)
-        connection.setTimeout(nil)
-      case .reject(let refusal), .error(let refusal): throw MigrationFailure(refusal, peer: control.peer)
-      default: throw MigrationFailure(.protocolViolation, "\(control.peer) answered 'attach' with something else")
-      }
+      try data.attach(accept, number: channel) { () throws(MigrationFailure) in try answer(from: data) }
+      roundTrip.store(min(roundTrip.load(ordering: .relaxed), HostClock.now() - asked), ordering: .relaxed)
     }
     control.establish(
       sendLimit: .seconds(configuration.socketOptions.deadPeerSeconds),
       isCancelled: { self.cancelled.load(ordering: .relaxed) && self.clock.phase != .commit })
     clock.apply(.accepted)
-    return control
+    return (control, accept)
   }
 
   private func connect() throws(MigrationFailure) -> Connection {
@@ -146,7 +138,7 @@ public final class SourceSession: Sendable {
   }
 
   private var features: SessionFeatures {
-    guard guest.dirtyLog == nil else { return [.deltas, .runningGuest] }
+    guard guest.dirtyLog == nil else { return [.deltas, .runningGuest, .lanesMove] }
     return verifies ? [.unsummedData, .digests] : .unsummedData
   }
 
@@ -178,7 +170,9 @@ public final class SourceSession: Sendable {
 
   // MARK: Migration
 
-  private func migrate(_ control: ControlChannel, _ vigil: Vigil) -> MigrationReport {
+  private func migrate(
+    _ control: ControlChannel, _ accept: ControlMessage.Accept, _ vigil: Vigil
+  ) -> MigrationReport {
     let steering = Steering(
       guest: guest, controls: controls, record: record, clock: clock, pacer: pacer,
       logger: configuration.logger)
@@ -199,6 +193,13 @@ public final class SourceSession: Sendable {
         DirtyMeter($0, pending: pending, blocks: memory.blocks, now: HostClock.now())
       }
       let pipeline = try makePipeline(pending, heat, meter?.sample, dialogue)
+      if guest.dirtyLog != nil {
+        let opener = ChannelOpener(
+          pipeline, controls: controls, record: record, accept: accept, configuration: configuration)
+        self.opener.withLock { $0 = opener }
+        // It may have been changed already.
+        opener.follow()
+      }
       steering.begin(pipeline, meter: meter)
       var preCopy = PreCopy(
         guest: guest, pending: pending, heat: heat, pipeline: pipeline, dialogue: dialogue, record: record,
@@ -212,6 +213,7 @@ public final class SourceSession: Sendable {
       // The guest runs at the destination: now there is time. Everything is acknowledged, so no thread is in the middle
       // of anything. After a failure it is end() that stops the pipeline, connections first: a sender may be waiting
       // for a peer that does not read.
+      channelOpener?.stop()
       pipeline.stop(keepConnections: true)
       guest.dirtyLog?.stop()
       steering.release()
@@ -293,6 +295,7 @@ public final class SourceSession: Sendable {
     if let control, let farewell = final.farewell {
       try? control.send(farewell, within: SessionPatience.lastWords)
     }
+    channelOpener?.stop()
     record.shutDown()
     record.now.pipeline?.stop()
     guest.dirtyLog?.stop()

@@ -242,12 +242,14 @@ public struct SessionFeatures: OptionSet, Sendable {
   /// digest of every block.
   public static let digests = SessionFeatures(rawValue: 8)
 
+  /// Lanes may move to other channels, and channels be added, while frames flow. Only of a guest that runs.
+  public static let lanesMove = SessionFeatures(rawValue: 16)
   /// Two hypervisors migrate the guest, and this carries their stream: pages on the data channels, the rest as `relay`.
   /// There are no iterations but lanes' marks, and no `final`: the hypervisors hand the guest over. Without RAM blocks the
   /// whole stream is `relay`, and there are no data channels.
   public static let relay = SessionFeatures(rawValue: 32)
 
-  static let known: SessionFeatures = [.deltas, .runningGuest, .unsummedData, .digests, .relay]
+  static let known: SessionFeatures = [.deltas, .runningGuest, .unsummedData, .digests, .lanesMove, .relay]
 }
 
 /// 128 random bits: a session's name, or the token that a data channel must show.

@@ -35,6 +35,9 @@ public struct FrameBody {
     guard features.contains(.unsummedData) || !header.flags.contains(.dataUnsummed) else {
       throw .unknownFlags(UInt32(header.flags.rawValue))
     }
+    guard features.contains(.lanesMove) || header.type != .laneMoved else {
+      throw .unknownFrameType(header.type.rawValue)
+    }
     guard PageHash.checksum(body) == header.bodyChecksum else { throw .bodyCorrupt }
     records.removeAll(keepingCapacity: true)
     zeroPageCount = 0

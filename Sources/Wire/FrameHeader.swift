@@ -7,6 +7,11 @@ public enum FrameType: UInt8, Sendable {
   case pages = 1
   /// A lane's last frame of an iteration: no records, no payload.
   case endOfIteration = 2
+  /// A lane's last frame on this channel: what follows comes on another, which it names. No records, no payload.
+  case laneMoved = 3
+
+  /// Whether frames of this type are a header and nothing else.
+  var isBare: Bool { self != .pages }
 }
 
 /// Bits of a frame header's flags.
@@ -53,13 +58,15 @@ public struct FrameHeader: Equatable, Sendable {
   public var deltaDecodedByteCount: Int
   /// The lane that made the frame.
   public var lane: UInt16
+  /// Of ``FrameType/laneMoved``: the channel that the lane feeds from now on, from 1; 0 in every other frame.
+  public var channel: UInt16
   /// XXH3-64 of records and payload; of the records alone with ``FrameFlags/dataUnsummed``.
   public var bodyChecksum: UInt64
 
   public init(
     type: FrameType, codec: UInt8 = 0, flags: FrameFlags = [], sequence: UInt64 = 0, iteration: UInt32,
     recordCount: Int = 0, dataByteCount: Int = 0, deltaByteCount: Int = 0, dataDecodedByteCount: Int = 0,
-    deltaDecodedByteCount: Int = 0, lane: UInt16, bodyChecksum: UInt64
+    deltaDecodedByteCount: Int = 0, lane: UInt16, channel: UInt16 = 0, bodyChecksum: UInt64
   ) {
     self.type = type
     self.codec = codec
@@ -72,6 +79,7 @@ public struct FrameHeader: Equatable, Sendable {
     self.dataDecodedByteCount = dataDecodedByteCount
     self.deltaDecodedByteCount = deltaDecodedByteCount
     self.lane = lane
+    self.channel = channel
     self.bodyChecksum = bodyChecksum
   }
 
@@ -87,7 +95,7 @@ public struct FrameHeader: Equatable, Sendable {
     static let magic = 0, version = 4, type = 5, codec = 6, flags = 7
     static let sequence = 8, iteration = 16, recordCount = 20
     static let data = 24, delta = 28, dataDecoded = 32, deltaDecoded = 36
-    static let lane = 40, bodyChecksum = 48, headerChecksum = 60
+    static let lane = 40, channel = 42, bodyChecksum = 48, headerChecksum = 60
   }
 
   /// Writes the header to the first 64 bytes of `out`, its own checksum last.
@@ -104,8 +112,8 @@ public struct FrameHeader: Equatable, Sendable {
     out.store(UInt32(dataDecodedByteCount), at: Offset.dataDecoded)
     out.store(UInt32(deltaDecodedByteCount), at: Offset.deltaDecoded)
     out.store(lane, at: Offset.lane)
-    out.store(UInt16(0), at: Offset.lane + 2)
-    out.store(UInt32(0), at: Offset.lane + 4)
+    out.store(channel, at: Offset.channel)
+    out.store(UInt32(0), at: Offset.channel + 2)
     out.store(bodyChecksum, at: Offset.bodyChecksum)
     out.store(UInt32(0), at: Offset.bodyChecksum + 8)
     Self.stamp(sequence: sequence, into: &out)
@@ -149,7 +157,8 @@ public struct FrameHeader: Equatable, Sendable {
       deltaByteCount: Int(bytes.load(Offset.delta, as: UInt32.self)),
       dataDecodedByteCount: Int(bytes.load(Offset.dataDecoded, as: UInt32.self)),
       deltaDecodedByteCount: Int(bytes.load(Offset.deltaDecoded, as: UInt32.self)),
-      lane: bytes.load(Offset.lane), bodyChecksum: bytes.load(Offset.bodyChecksum))
+      lane: bytes.load(Offset.lane), channel: type == .laneMoved ? bytes.load(Offset.channel) : 0,
+      bodyChecksum: bytes.load(Offset.bodyChecksum))
     try checkLengths()
   }
 
@@ -167,8 +176,9 @@ public struct FrameHeader: Equatable, Sendable {
     if flags.contains(.dataUnsummed), flags != .dataUnsummed || deltaByteCount != 0 || type != .pages {
       throw .unknownFlags(UInt32(flags.rawValue))
     }
-    if type == .endOfIteration, bodyByteCount != 0 {
-      throw .lengthMismatch(what: "an end-of-iteration frame's body", found: bodyByteCount, expected: 0)
+    if type.isBare, bodyByteCount != 0 {
+      let name = type == .endOfIteration ? "an end-of-iteration" : "a lane-moved"
+      throw .lengthMismatch(what: "\(name) frame's body", found: bodyByteCount, expected: 0)
     }
   }
 

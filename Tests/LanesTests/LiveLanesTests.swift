@@ -78,14 +78,15 @@ final class LiveLanes {
   let heat: SpanHeat
   let budget: CacheBudget
   let sender: SendingPipeline
-  private let receiver: ReceivingPipeline
-  private let harness: PipelineHarness
+  let receiver: ReceivingPipeline
+  let harness: PipelineHarness
   private let laneCount: Int
   private var number: UInt32 = 0
 
   init(
     _ guest: ScriptedGuest, codec: String = "none", lanes: Int = 2, channels: Int = 2,
-    cache: CacheBudget.Size = .automatic, decoders: Int = 0
+    cache: CacheBudget.Size = .automatic, decoders: Int = 0, cpus: Int = HostThread.allowedCPUs().count,
+    bandwidth: UInt64 = 0, moves: Bool = false
   ) throws {
     self.guest = guest
     laneCount = lanes
@@ -101,12 +102,13 @@ final class LiveLanes {
       configuration: .init(
         laneCount: lanes, codec: policy, historyByteCount: 1 << 20, wantsDigests: false,
         live: .init(memory: guest.source, log: guest, heat: heat, cacheBudget: budget, seed: 42),
-        pacer: Pacer(bytesPerSecond: 0)),
+        pacer: Pacer(bytesPerSecond: bandwidth), cpuCount: cpus),
       onEvent: { [events = harness.events] in events.post(.sending($0)) })
     receiver = ReceivingPipeline(
       memory: copy, connections: harness.far,
       session: .init(
-        codecs: policy.tags, laneCount: lanes, channelCount: channels, historyByteCount: 1 << 20, features: .deltas),
+        codecs: policy.tags, laneCount: lanes, channelCount: channels, historyByteCount: 1 << 20,
+        features: moves ? [.deltas, .lanesMove] : .deltas),
       decoderCount: decoders,
       onEvent: { [events = harness.events] in events.post(.receiving($0)) })
     sender.start()
@@ -157,7 +159,7 @@ final class LiveLanes {
 @Suite("Lanes that read a guest which runs")
 struct LiveLanesTests {
   /// A guest with mixed content.
-  private static func guest(seed: UInt64, _ pageCounts: [Int] = [1, 700, 1400]) throws -> ScriptedGuest {
+  static func guest(seed: UInt64, _ pageCounts: [Int] = [1, 700, 1400]) throws -> ScriptedGuest {
     let guest = try ScriptedGuest(pageCounts)
     for (block, count) in pageCounts.enumerated() {
       let image = SamplePages.mixedImage(pageCount: count, seed: seed + UInt64(block))
@@ -169,7 +171,7 @@ struct LiveLanesTests {
   }
 
   /// Writes in all the ways that a page can change, `count` times.
-  private static func disturb(_ guest: ScriptedGuest, _ random: inout SeededGenerator, count: Int) {
+  static func disturb(_ guest: ScriptedGuest, _ random: inout SeededGenerator, count: Int) {
     for _ in 0..<count {
       let block = Int.random(in: 0..<guest.memory.blocks.blocks.count, using: &random)
       let page = Int.random(in: 0..<guest.memory.blocks.blocks[block].pageCount, using: &random)

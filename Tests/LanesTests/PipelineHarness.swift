@@ -65,18 +65,23 @@ struct PipelineHarness {
   let events = Mailbox<Event>()
   let near: [Connection]
   let far: [Connection]
+  private let listener: Listener
 
   init(channelCount: Int) throws {
     let listener = try Listener(endpoint: .tcp(host: "127.0.0.1", port: 0), options: .init())
-    var near: [Connection] = []
-    var far: [Connection] = []
-    for _ in 0..<channelCount {
-      near.append(try Dialer(endpoint: listener.endpoint, options: .init()).connect(within: .seconds(5)))
-      far.append(try #require(try listener.accept(within: .seconds(5))))
-    }
-    self.near = near
-    self.far = far
+    let pairs = try (0..<channelCount).map { _ in try Self.connect(to: listener) }
+    near = pairs.map { $0.near }
+    far = pairs.map { $0.far }
+    self.listener = listener
   }
+
+  private static func connect(to listener: Listener) throws -> (near: Connection, far: Connection) {
+    let near = try Dialer(endpoint: listener.endpoint, options: .init()).connect(within: .seconds(5))
+    return (near, try #require(try listener.accept(within: .seconds(5))))
+  }
+
+  /// One more connection.
+  func connect() throws -> (near: Connection, far: Connection) { try Self.connect(to: listener) }
 
   func sender(
     _ source: any SourceMemory, codec: CodecPolicy, laneCount: Int, bandwidth: UInt64 = 0, cpuCount: Int = 2,

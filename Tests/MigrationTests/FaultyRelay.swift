@@ -22,6 +22,8 @@ final class FaultyRelay: Sendable {
     case stallAt(type: UInt16)
     /// Nothing is passed on any more once connection `connection` has carried `bytes`; connections stay open.
     case stall(connection: Int, afterBytes: Int)
+    /// Connections from this one on are dropped at once.
+    case drop(from: Int)
   }
 
   private let listener: Listener
@@ -49,6 +51,10 @@ final class FaultyRelay: Sendable {
     var number = 0
     while !stopped.load(ordering: .relaxed) {
       guard let near = try? listener.accept(within: .milliseconds(20)) else { continue }
+      if case .drop(let first) = fault, number >= first {
+        near.shutDown()
+        continue
+      }
       guard let far = try? Dialer(endpoint: target, options: .init()).connect(within: .seconds(2)) else {
         near.shutDown()
         continue

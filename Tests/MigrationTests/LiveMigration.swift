@@ -92,7 +92,7 @@ final class LiveMigration: Sendable {
     }
   }
 
-  func source(to endpoint: Endpoint? = nil) throws -> SourceSession {
+  func source(to endpoint: Endpoint? = nil, logger: Logger? = nil) throws -> SourceSession {
     var configuration = SourceSession.Configuration(
       endpoint: endpoint ?? listener.endpoint,
       socketOptions: .init(deadPeerSeconds: setup.deadPeerSeconds), connectTimeout: .seconds(5),
@@ -101,6 +101,7 @@ final class LiveMigration: Sendable {
       downtimeLimit: setup.downtimeLimit, switchoverLimit: setup.switchoverLimit, verify: setup.verify,
       software: "test")
     setup.steer(&configuration.settings)
+    if let logger { configuration.logger = logger }
     return SourceSession(guest: guest, configuration: configuration)
   }
 

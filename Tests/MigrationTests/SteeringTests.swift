@@ -26,46 +26,7 @@ struct SteeringTests {
     return setup
   }
 
-  /// A migration that runs on a thread of its own, to be steered from here.
-  private final class Running: Sendable {
-    let migration: LiveMigration
-    let session: SourceSession
-    private let report = Mutex<MigrationReport?>(nil)
-    private let thread = Mutex<HostThread?>(nil)
-
-    init(_ setup: LiveMigration.Setup) throws {
-      migration = try LiveMigration(setup)
-      migration.start()
-      session = try migration.source()
-      thread.withLock {
-        $0 = HostThread(name: "source") { [self] in
-          let report = session.run()
-          self.report.withLock { $0 = report }
-        }
-      }
-    }
-
-    func end() throws -> MigrationReport {
-      thread.withLock { thread -> HostThread? in
-        defer { thread = nil }
-        return thread
-      }?.join()
-      return try #require(report.withLock { $0 })
-    }
-
-    /// Waits until the statistics are as they should be.
-    func wait(seconds: Double = 15, _ comment: Comment, until condition: (MigrationStatistics) -> Bool) throws {
-      let end = HostClock.now() + UInt64(seconds * 1e9)
-      while !condition(session.statistics) {
-        try #require(HostClock.now() < end && report.withLock { $0 == nil }, comment)
-        HostClock.sleep(nanoseconds: 5_000_000)
-      }
-    }
-
-    func waitForIteration(_ number: Int) throws {
-      try wait("iteration \(number)") { ($0.iteration?.iteration ?? 0) >= number }
-    }
-  }
+  private typealias Running = RunningMigration
 
   @Test("Without a policy it says within three iterations that it cannot converge, and what would do; by order it ends")
   func verdict() throws {

@@ -130,7 +130,7 @@ struct MessageGenerator {
     return ControlMessage.Hello(
       versions: UInt16.random(in: 0...1, using: &random)...UInt16.random(in: 1...UInt16.max, using: &random),
       session: identity(), channelCount: channels, laneCount: Int.random(in: channels...256, using: &random),
-      features: SessionFeatures(rawValue: UInt32.random(in: 0...15, using: &random)),
+      features: SessionFeatures(rawValue: UInt32.random(in: 0...31, using: &random)),
       codecs: many(0...256) { $0.word() }, historyLog: [0, 19, 23, 27].randomElement(using: &random) ?? 0,
       software: text(atMost: 1024),
       blocks: many(0...20) {

@@ -47,6 +47,29 @@ struct FrameBodyTests {
     #expect(body.zeroPageCount == 0 && body.dataPageCount == 0 && body.data.isEmpty)
   }
 
+  @Test("a lane that moves names its channel, where that was agreed on, and says nothing else")
+  func laneMoved() throws {
+    var header = Fixture.header(.laneMoved)
+    header.channel = 0xabcd
+    let bytes = Fixture.encode(header)
+    #expect(Array(bytes[40..<48]) == [0, 0, 0xcd, 0xab, 0, 0, 0, 0])
+    #expect(try Fixture.decodeHeader(bytes) == header)
+    #expect(try Fixture.decodeFrame(bytes, try Fixture.table(), features: .lanesMove).records.isEmpty)
+    #expect(throws: WireError.unknownFrameType(3)) {
+      try Fixture.decodeFrame(bytes, try Fixture.table(), features: [.deltas, .runningGuest])
+    }
+    header.recordCount = 1
+    #expect(throws: WireError.lengthMismatch(what: "a lane-moved frame's body", found: 32, expected: 0)) {
+      try Fixture.decodeHeader(Fixture.encode(header))
+    }
+    // In other frames these bytes are reserved: receivers do not look.
+    for type in [FrameType.pages, .endOfIteration] {
+      var other = Fixture.header(type)
+      other.channel = 7
+      #expect(try Fixture.decodeHeader(Fixture.encode(other)) == Fixture.header(type))
+    }
+  }
+
   @Test("the most records, and then the most pages")
   func most() throws {
     let table = try Fixture.table()

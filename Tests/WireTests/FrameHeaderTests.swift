@@ -71,7 +71,7 @@ struct FrameHeaderTests {
     #expect(throws: error) { try Fixture.decodeHeader(Self.header(with: found, at: 4)) }
   }
 
-  @Test("an unknown type", arguments: [0, 3, 255] as [UInt8])
+  @Test("an unknown type", arguments: [0, 4, 255] as [UInt8])
   func type(found: UInt8) {
     #expect(throws: WireError.unknownFrameType(found)) { try Fixture.decodeHeader(Self.header(with: found, at: 5)) }
   }

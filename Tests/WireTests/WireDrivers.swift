@@ -37,7 +37,8 @@ enum WireDrivers {
       guard again == header else { return "a header changed by encoding it again" }
       let end = min(bytes.byteCount, FrameHeader.byteCount + header.bodyByteCount)
       var body = FrameBody()
-      try body.decode(bytes.extracting(FrameHeader.byteCount..<end), header: header, blocks: table, features: .deltas)
+      try body.decode(
+        bytes.extracting(FrameHeader.byteCount..<end), header: header, blocks: table, features: [.deltas, .lanesMove])
       return try problem(in: body, of: header, table)
     } catch {
       return error.description.isEmpty ? "an error without a description" : nil

@@ -14,6 +14,8 @@ public struct MigrationSettings: Sendable, Equatable {
   public var codec: CodecPolicy
   /// Lanes that work at the same time, 1 to as many as there are.
   public var workers: Int
+  /// Data channels that lanes feed, 1 to as many as there are lanes; of a guest that runs.
+  public var channels: Int
   /// What delta caches may take, of a guest that runs.
   public var deltaCache: CacheBudget.Size
   /// What is done if the guest writes too much.
@@ -37,7 +39,7 @@ public struct MigrationSettings: Sendable, Equatable {
 
   public init(
     bandwidthLimit: UInt64 = 0, switchoverBandwidth: UInt64 = 0, downtimeLimit: Duration = .milliseconds(300),
-    codec: CodecPolicy = .none, workers: Int = 2, deltaCache: CacheBudget.Size = .percent(1),
+    codec: CodecPolicy = .none, workers: Int = 2, channels: Int = 2, deltaCache: CacheBudget.Size = .percent(1),
     policy: ConvergencePolicy = [], autoConverge: AutoConverge.Parameters = .init(),
     dirtyLimit: DirtyLimit.Parameters = .init(), throttle: Int? = nil, deadline: Double? = nil,
     deadlineAction: DeadlineAction = .pause, holds: Bool = false
@@ -47,6 +49,7 @@ public struct MigrationSettings: Sendable, Equatable {
     self.downtimeLimit = downtimeLimit
     self.codec = codec
     self.workers = workers
+    self.channels = channels
     self.deltaCache = deltaCache
     self.policy = policy
     self.autoConverge = autoConverge

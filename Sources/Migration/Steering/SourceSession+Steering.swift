@@ -5,6 +5,7 @@ import HostSystem
 import Lanes
 import PageCodecs
 import Transport
+import Wire
 
 extension SourceSession {
   /// What holds now. Any thread.
@@ -21,6 +22,7 @@ extension SourceSession {
     cacheBudget.set(new.deltaCache)
     record.now.pipeline?.set(workerCount: new.workers)
     _ = record.now.pipeline?.set(codec: new.codec)
+    channelOpener?.follow()
     events.post(.steer)
   }
 
@@ -29,11 +31,23 @@ extension SourceSession {
     guard (1...lanes).contains(new.workers) else {
       throw SettingError("workers: 1 to \(lanes) (this migration has \(lanes) lanes), not \(new.workers)")
     }
+    try checkChannels(new.channels)
     guard new.throttle.map({ (0...99).contains($0) }) ?? true else { throw SettingError("throttle: 0 to 99 percent") }
     guard new.codec.tags.allSatisfy({ offeredTags.contains($0) }) else {
       throw SettingError(
         "codec: \(new.codec) was not agreed on with the destination at the start (agreed: "
           + offeredTags.compactMap { CodecRegistry.codec(tag: $0)?.identity.name }.joined(separator: ", ") + ")")
+    }
+  }
+
+  private func checkChannels(_ count: Int) throws(SettingError) {
+    guard count != controls.settings.channels else { return }
+    guard guest.dirtyLog != nil else {
+      throw SettingError("channels: their number cannot be changed, this guest does not run")
+    }
+    let most = min(configuration.laneCount, WireLimits.channelCountMax)
+    guard (1...most).contains(count) else {
+      throw SettingError("channels: 1 to \(most) (this migration has \(configuration.laneCount) lanes), not \(count)")
     }
   }
 

@@ -24,6 +24,7 @@ func frameSeeds() -> [Seed] {
   let outside: [SpanRecord] = [.span(block: 0, index: 2, zero: 1 << 60, data: 0, delta: 0)]
   return [
     ("end-of-iteration", frame(.endOfIteration, [])),
+    ("lane-moved", frame(.laneMoved, [])),
     ("spans", frame(.pages, spans)),
     ("zero-run-to-the-end", frame(.pages, [.zeroRun(block: 0, index: 0, count: 3)])),
     ("encoded-page", frame(.pages, encoded, payload: Array(repeating: 7, count: 40), decodedByteCount: 4096)),
@@ -50,7 +51,8 @@ private func frame(
     type: type, codec: payload.isEmpty ? 0 : CodecTag.lz4.rawValue, flags: payload.isEmpty ? [] : .dataEncoded,
     sequence: 3, iteration: 1, recordCount: records.count, dataByteCount: payload.count,
     deltaByteCount: deltaPart.count, dataDecodedByteCount: decodedByteCount,
-    deltaDecodedByteCount: deltaPart.count, lane: 1, bodyChecksum: PageHash.checksum(body))
+    deltaDecodedByteCount: deltaPart.count, lane: 1, channel: type == .laneMoved ? 2 : 0,
+    bodyChecksum: PageHash.checksum(body))
   var bytes = [UInt8](repeating: 0, count: FrameHeader.byteCount)
   var span = bytes.mutableSpan
   var raw = unsafe span.mutableBytes
