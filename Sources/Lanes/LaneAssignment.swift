@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 public import PageModel
 
-/// Which lane a span belongs to, and which channel a lane feeds: fixed for a whole migration.
+/// Which lane a span belongs to, fixed for a whole migration, and which channel a lane feeds as long as nobody changes
+/// their number.
 ///
 /// So the pages of one span never overtake each other (one lane, one channel, TCP's order), and what a lane
 /// remembers about its pages needs no lock. Stripes of 2 MiB go round the lanes: round those of their block's home
@@ -100,7 +101,7 @@ public struct LaneAssignment: Sendable {
 
   private static let pagesPerStripe = PageGeometry.spansPerStripe * PageGeometry.pagesPerSpan
 
-  /// The channel, from 0, that `lane` feeds.
+  /// The channel, from 0, that `lane` feeds at first.
   public func channel(ofLane lane: Int) -> Int { lane % channelCount }
 
   /// Spans from one of a lane's stripes of a block to its next.

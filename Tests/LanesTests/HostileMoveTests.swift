@@ -150,6 +150,41 @@ import Wire
     near.shutDown()
   }
 
+  @Test("On its next channel a lane's history begins anew, or its frame is refused", arguments: [false, true])
+  func history(begins: Bool) throws {
+    let bench = try Bench(codecs: [.zstdLong])
+    let codec = try ZstdLongCodec(level: 1, historyByteCount: 1 << 20)
+    func frame(_ value: UInt8, flags: FrameFlags, sequence: UInt64) throws -> [UInt8] {
+      let page = [UInt8](repeating: value, count: 4096)
+      var encoded = [UInt8](repeating: 0, count: 8192)
+      let count = page.withRawSpan { source in
+        encoded.withMutableRawSpan { codec.encode(source, into: &$0) }
+      }
+      return HostileFrameTests.frame(
+        record: HostileFrameTests.good, data: Array(encoded.prefix(try #require(count))),
+        codec: CodecTag.zstdLong.rawValue, flags: flags, decoded: 4096, sequence: sequence)
+    }
+    // There and back: what the first channel knew is gone.
+    for (number, channel) in [1, 2, 1].enumerated() {
+      let isLast = number == 2
+      if number > 0, begins || !isLast { codec.restart() }
+      let flags: FrameFlags = isLast && !begins ? .dataEncoded : [.dataEncoded, .historyBegins]
+      let sequence: UInt64 = isLast ? 2 : 0
+      try bench.send(try frame(UInt8(number + 1), flags: flags, sequence: sequence), on: channel)
+      if isLast { break }
+      try bench.send(Self.move(lane: 0, to: UInt16(3 - channel), sequence: sequence + 1), on: channel)
+      try bench.waitForFrames(UInt64(2 * number + 2))
+    }
+    if begins {
+      try bench.waitForFrames(5)
+      #expect(bench.firstByte == 3)
+    } else {
+      #expect(
+        try bench.harness.awaitFailure() == .codecNotAgreed(channel: 1, tag: CodecTag.zstdLong.rawValue))
+      #expect(bench.firstByte == 2)
+    }
+  }
+
   @Test("A receiver that waits for a lane can be stopped")
   func stopped() throws {
     let bench = try Bench(limit: .seconds(60))

@@ -123,7 +123,7 @@ struct JobInfo {
   private var own: [Row] {
     [
       ("Phase:", now.status.rawValue), ("Codec in use:", now.codecsInUse.isEmpty ? "–" : now.codecsInUse),
-      ("Peer:", now.peer),
+      ("Channels in use:", "\(now.channels)"), ("Peer:", now.peer),
     ]
   }
 
