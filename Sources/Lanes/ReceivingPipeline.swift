@@ -100,6 +100,7 @@ public final class ReceivingPipeline: Sendable {
   private let stopped = Atomic<Bool>(false)
   private let closed = Atomic<Bool>(false)
   private let failed = Atomic<Bool>(false)
+  /// The channels' threads, that of channel 1 first.
   private let threads = Mutex<[HostThread]>([])
   private let digestSums = Mutex<[BlockDigest]?>(nil)
 
@@ -152,13 +153,13 @@ public final class ReceivingPipeline: Sendable {
     }
     return threads.withLock { threads in
       guard !stopped.load(ordering: .relaxed), !closed.load(ordering: .relaxed) else { return false }
+      let count = channelCount
+      // The latest may have left before it was used: then nothing of it is kept.
+      if number == count, number > session.channelCount, number == threads.count, isGone(number) {
+        threads.removeLast().join()
+        channels.withLock { _ = $0.removeLast() }
+      }
       let added = channels.withLock { channels -> Channel? in
-        // The latest may have left before it was used.
-        if number == channels.count, number > session.channelCount,
-          channels[number - 1].isGone.load(ordering: .acquiring)
-        {
-          channels.removeLast()
-        }
         guard number == channels.count + 1 else { return nil }
         channels.append(Channel(connection))
         return channels.last
@@ -167,6 +168,10 @@ public final class ReceivingPipeline: Sendable {
       threads.append(thread(of: added, number: number))
       return true
     }
+  }
+
+  private func isGone(_ number: Int) -> Bool {
+    channels.withLock { $0[number - 1].isGone.load(ordering: .acquiring) }
   }
 
   private func receive(_ channel: Channel, _ number: Int) {
@@ -197,8 +202,8 @@ public final class ReceivingPipeline: Sendable {
         onEvent(.laneDone(channel: number, lane: lane, iteration: iteration))
       },
       isOpen: { [self] target in
-        channels.withLock {
-          $0.indices.contains(target - 1) && !$0[target - 1].isGone.load(ordering: .relaxed)
+        channels.withLock { channels in
+          channels.indices.contains(target - 1) && !channels[target - 1].isGone.load(ordering: .relaxed)
         }
       },
       awaitLane: { [self] lane in

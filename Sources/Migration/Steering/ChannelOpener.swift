@@ -80,15 +80,16 @@ final class ChannelOpener: Sendable {
   }
 
   private func giveUp(_ failure: MigrationFailure) {
-    state.withLock { state in
+    let (count, isStopped) = state.withLock { state in
       state.connection = nil
       state.isAtWork = false
       let count = pipeline.channelCount
       controls.change { $0.channels = min($0.channels, count) }
-      guard !state.isStopped else { return }
-      configuration.logger.warning(
-        "channels: another data channel could not be opened, \(count) are in use: \(failure.reason)")
+      return (count, state.isStopped)
     }
+    guard !isStopped else { return }
+    configuration.logger.warning(
+      "channels: another data channel could not be opened, there are \(count): \(failure.reason)")
   }
 
   private func open(_ number: Int) throws(MigrationFailure) {
