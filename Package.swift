@@ -176,8 +176,8 @@ let package = Package(
     .testTarget(
       name: "QEMUBridgeTests",
       dependencies: [
-        "QEMUBridge", "Transport", "GuestMemory", "PageKernels", "PageCodecs", "PageModel", "HostSystem", "TestSupport",
-        system,
+        "QEMUBridge", "Migration", "Lanes", "Transport", "GuestMemory", "PageKernels", "PageCodecs", "PageModel",
+        "HostSystem", "TestSupport", system, .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
     .testTarget(
       name: "BenchTests",

@@ -34,6 +34,36 @@ public final class Listener: Sendable {
     isLocal = address.isLocal
   }
 
+  /// Takes over the one socket that systemd has opened for this process (sd_listen_fds(3)).
+  /// - Throws: ``TransportError/badEndpoint(text:reason:)`` if there is none, or several.
+  public init(inherited options: SocketOptions) throws(TransportError) {
+    func variable(_ name: String) -> Int32? {
+      guard let value = unsafe getenv(name) else { return nil }
+      return unsafe Int32(String(cString: value))
+    }
+    let first: CInt = 3
+    guard variable("LISTEN_PID") == getpid(), variable("LISTEN_FDS") == 1 else {
+      throw .badEndpoint(text: "systemd", reason: "systemd has given this process no socket, or more than one")
+    }
+    var isListening: CInt = 0
+    var size = socklen_t(MemoryLayout<CInt>.size)
+    guard unsafe getsockopt(first, SOL_SOCKET, SO_ACCEPTCONN, &isListening, &size) == 0, isListening != 0 else {
+      throw .badEndpoint(text: "systemd", reason: "what systemd has given is no socket that listens (Accept=no)")
+    }
+    _ = fcntl(first, F_SETFD, FD_CLOEXEC)
+    descriptor = first
+    self.options = options
+    // The file is systemd's.
+    unixPath = nil
+    let named = SocketAddress.name(of: first, remote: false)
+    endpoint = named ?? .unix(path: "systemd")
+    if case .tcp(let host, _) = endpoint {
+      isLocal = host == "127.0.0.1" || host == "::1"
+    } else {
+      isLocal = true
+    }
+  }
+
   deinit {
     close(descriptor)
     if let unixPath { _ = unsafe unlink(unixPath) }

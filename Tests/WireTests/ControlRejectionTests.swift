@@ -71,7 +71,7 @@ struct ControlRejectionTests {
     #expect(throws: WireError.bodyCorrupt) { try Fixture.decodeMessage(bytes) }
   }
 
-  @Test("a message of unknown type", arguments: [0, 17, 255, 256, 65535])
+  @Test("a message of unknown type", arguments: [0, 20, 255, 256, 65535])
   func unknownType(type: Int) {
     #expect(throws: WireError.unknownMessageType(UInt16(type))) {
       try Fixture.decodeMessage(Fixture.message(type: type, body: []))
@@ -105,6 +105,7 @@ struct ControlRejectionTests {
   private static let names = [
     "hello", "accept", "reject", "attach", "attached", "reserved", "iterationBegin", "iterationEnd", "ack", "final",
     "ready", "commit", "resumed", "cancel", "error", "heartbeat",
+    "relay", "relayTaken", "relayEnd",
   ]
 
   /// Type and body of a message of every type.
@@ -117,6 +118,7 @@ struct ControlRejectionTests {
       (8, Bytes.u32(1) + token + Bytes.u64(3)), (9, Bytes.u32(1) + Bytes.u16(2) + token + Bytes.u64(9)),
       (10, Bytes.u32(3) + [1, 2, 3] + Bytes.u16(1) + token), (11, token), (12, []), (13, Bytes.u64(1)), (14, reason),
       (15, Bytes.u16(1) + reason), (16, []),
+      (17, Bytes.u32(7) + Bytes.u32(3) + [1, 2, 3]), (18, Bytes.u64(9)), (19, Bytes.u32(7)),
     ]
   }
 

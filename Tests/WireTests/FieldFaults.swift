@@ -76,6 +76,11 @@ let otherFaults: [Fault] = [
       what: "a blob in the 'final' message", found: WireLimits.guestStateByteCountMax + 1,
       allowed: WireLimits.guestStateByteCountMax)),
   fault(
+    "too many bytes in relay", 17, Bytes.u32(1) + Bytes.u32(WireLimits.relayByteCountMax + 1) + [1, 2, 3],
+    .tooLong(
+      what: "a blob in the 'relay' message", found: WireLimits.relayByteCountMax + 1,
+      allowed: WireLimits.relayByteCountMax)),
+  fault(
     "the longest length of guest state", 10, Bytes.u32(0xffff_ffff),
     .tooLong(
       what: "a blob in the 'final' message", found: 0xffff_ffff, allowed: WireLimits.guestStateByteCountMax)),

@@ -121,7 +121,8 @@ struct MessageGenerator {
           digests: many(0...1024) { ControlMessage.DigestWords(low: $0.word(), high: $0.word()) })),
       .ready(.init(verifyNanoseconds: word(), loadNanoseconds: word())), .commit,
       .resumed(.init(resumeNanoseconds: word())), .cancel(reason: text(atMost: 1024)), .error(refusal()),
-      .heartbeat,
+      .heartbeat, .relay(.init(afterIteration: word(), bytes: many(0...3000) { $0.word() })),
+      .relayTaken(byteCount: word()), .relayEnd(afterIteration: word()),
     ]
   }
 
@@ -130,7 +131,7 @@ struct MessageGenerator {
     return ControlMessage.Hello(
       versions: UInt16.random(in: 0...1, using: &random)...UInt16.random(in: 1...UInt16.max, using: &random),
       session: identity(), channelCount: channels, laneCount: Int.random(in: channels...256, using: &random),
-      features: SessionFeatures(rawValue: UInt32.random(in: 0...31, using: &random)),
+      features: SessionFeatures(rawValue: UInt32.random(in: 0...63, using: &random)),
       codecs: many(0...256) { $0.word() }, historyLog: [0, 19, 23, 27].randomElement(using: &random) ?? 0,
       software: text(atMost: 1024),
       blocks: many(0...20) {

@@ -30,9 +30,10 @@ struct ProxySourceCommand: ParsableCommand {
     commandName: "source", abstract: "The half beside the source QEMU: takes its stream.")
 
   @Option(
-    help: ArgumentHelp("Where QEMU will connect: unix:/path or host:port.", valueName: "address"),
-    transform: Endpoint.init(parsing:))
-  var listen: Endpoint
+    help: ArgumentHelp(
+      "Where QEMU will connect: unix:/path, host:port, or systemd for a socket that it gives.", valueName: "address"),
+    transform: ProxyPlace.init(parsing:))
+  var listen: ProxyPlace
 
   @Option(
     help: ArgumentHelp("The other half: host:port, [address]:port or unix:/path.", valueName: "proxy"),
@@ -86,7 +87,7 @@ struct ProxySourceCommand: ParsableCommand {
     common.placement.restrictProcess()
     let logger = ConsoleLogHandler.logger(quiet: common.quiet)
     let listener: Listener
-    do throws(TransportError) { listener = try Listener(endpoint: listen, options: common.socketOptions) } catch {
+    do throws(TransportError) { listener = try listen.listener(common.socketOptions) } catch {
       throw Outcome.exit(MigrationFailure(listening: error))
     }
     let departure = RelayDeparture(
@@ -109,9 +110,11 @@ struct ProxyDestinationCommand: ParsableCommand {
     commandName: "destination", abstract: "The half beside the destination QEMU: gives it its stream.")
 
   @Option(
-    help: ArgumentHelp("Where the other half will connect: host:port or unix:/path.", valueName: "address"),
-    transform: Endpoint.init(parsing:))
-  var listen: Endpoint
+    help: ArgumentHelp(
+      "Where the other half will connect: host:port, unix:/path, or systemd for a socket that it gives.",
+      valueName: "address"),
+    transform: ProxyPlace.init(parsing:))
+  var listen: ProxyPlace
 
   @Option(
     help: ArgumentHelp("Where QEMU listens (-incoming): unix:/path or host:port.", valueName: "address"),
@@ -147,7 +150,7 @@ struct ProxyDestinationCommand: ParsableCommand {
     common.placement.restrictProcess()
     let logger = ConsoleLogHandler.logger(quiet: common.quiet)
     let listener: Listener
-    do throws(TransportError) { listener = try Listener(endpoint: listen, options: common.socketOptions) } catch {
+    do throws(TransportError) { listener = try listen.listener(common.socketOptions) } catch {
       throw Outcome.exit(MigrationFailure(listening: error))
     }
     try ReceiveCommand.refuseToListenAbroad(listener, insecure: insecure)
@@ -163,5 +166,23 @@ struct ProxyDestinationCommand: ParsableCommand {
     logger.info("waiting for the other half on \(listener.endpoint)")
     try ProxyOutcome.of(
       common, cancel: { destination.cancel($0) }, now: { destination.reports }, run: { destination.run() })
+  }
+}
+
+/// Where a proxy listens.
+enum ProxyPlace {
+  case endpoint(Endpoint)
+  /// A socket that systemd has opened.
+  case inherited
+
+  init(parsing text: String) throws {
+    self = text == "systemd" ? .inherited : .endpoint(try Endpoint(parsing: text))
+  }
+
+  func listener(_ options: SocketOptions) throws(TransportError) -> Listener {
+    switch self {
+    case .endpoint(let endpoint): try Listener(endpoint: endpoint, options: options)
+    case .inherited: try Listener(inherited: options)
+    }
   }
 }

@@ -119,18 +119,16 @@ struct StreamOpening: Sendable {
   /// Reads it from what the other half has passed on, which may be anything.
   init(parsing bytes: [UInt8]) throws(StreamError) {
     var reader = try StreamReader(MemorySource(bytes))
-    var command: StreamCommand?
     (blocks, section, hasFooters) = ([], 0, false)
     do throws(StreamError) {
       while let element = try reader.next() {
-        if case .command(let found) = element.kind { command = found } else { command = nil }
-        switch command {
-        case .openReturnPath: hasReturnPath = true
-        case .ping(let number): ping = number
-        case .postcopyAdvise: advisesPostcopy = true
+        switch element.kind {
+        case .command(.openReturnPath): hasReturnPath = true
+        case .command(.ping(let number)): ping = number
+        case .command(.postcopyAdvise): advisesPostcopy = true
+        case .footer: hasFooters = true
         default: break
         }
-        if case .footer = element.kind { hasFooters = true }
       }
     } catch .truncated(_, .betweenSections) where reader.ramSection != nil {
       // It ends where pages begin.
