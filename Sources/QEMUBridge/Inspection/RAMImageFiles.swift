@@ -8,7 +8,8 @@ public enum RAMImageFiles {
   public static func paths(prefix: String, blocks: [StreamBlock]) -> [String] {
     var taken = Set<String>()
     return blocks.map { block in
-      let plain = String(block.nameBytes.map { isPlain($0) ? Character(UnicodeScalar($0)) : "_" })
+      // Short enough for a file's name, with what comes before and after it.
+      let plain = String(block.nameBytes.prefix(100).map { isPlain($0) ? Character(UnicodeScalar($0)) : "_" })
       var name = plain
       var number = 1
       while !taken.insert(name).inserted {

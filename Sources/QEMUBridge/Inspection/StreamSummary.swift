@@ -28,7 +28,8 @@ public struct StreamSummary: Codable, Sendable, Equatable {
   public var records: [String: UInt64] = [:]
   /// Bytes of elements by kind; all of them together are ``byteCount``.
   public var bytes: [String: UInt64] = [:]
-  /// Times that the pages went by from the front to the back.
+  /// Times that the pages went by from the front to the back; not known of a stream with compressed pages, which come in
+  /// another order.
   public var passes: [Pass] = []
   /// Page records of pages that had been named before.
   public var pagesSentAgain: UInt64 = 0

@@ -15,15 +15,14 @@ struct StreamTally {
   private var opaque: (offset: UInt64, byteCount: UInt64)?
   private(set) var commandList: [StreamSummary.Command] = []
   private(set) var passes: [StreamSummary.Pass] = []
-  private var last: (block: Int, offset: UInt64)?
+  /// Where the last page is, block and offset in one number.
+  private var last: UInt64 = 0
   /// In postcopy pages come as they are asked for.
   private var isPostcopy = false
   private(set) var byteCount: UInt64 = 0
 
   /// Commands and passes that are told one by one; a stream may have any number.
   private static let listedMax = 10_000
-  /// A thread that compresses may overtake another by some pages; to fall back by more is to begin anew.
-  private static let disorderMax: UInt64 = 256 << 10
 
   /// Barriers of the multifd channels that the stream has.
   var barrierCount: UInt64 { flushes.pieces > 0 ? flushes.pieces : ends.pieces }
@@ -49,13 +48,11 @@ struct StreamTally {
 
   private mutating func add(_ record: PageRecord, at offset: UInt64, _ count: UInt64) {
     pages[Int(record.encoding.rawValue)].add(count)
-    let isBehind =
-      last.map { last in
-        record.block < last.block
-          || record.block == last.block && record.offset + Self.disorderMax < last.offset
-      } ?? true
-    last = (record.block, record.offset)
-    if isBehind, !isPostcopy || passes.isEmpty, passes.count < Self.listedMax { passes.append(.init(offset: offset)) }
+    let place = UInt64(record.block) << 46 | record.offset
+    // The scan of RAM has gone back to the front.
+    let isAnew = place < last && !isPostcopy && passes.count < Self.listedMax
+    if isAnew || passes.isEmpty { passes.append(.init(offset: offset)) }
+    last = place
     passes[passes.count - 1].pages += 1
     passes[passes.count - 1].zeroPages += record.encoding == .zero ? 1 : 0
     passes[passes.count - 1].bytes += count
@@ -79,7 +76,8 @@ struct StreamTally {
   func report(in summary: inout StreamSummary, opaqueCause: OpaqueCause?) {
     summary.byteCount = byteCount
     summary.commands = commandList
-    summary.passes = passes
+    // Threads that compress send their pages in another order.
+    summary.passes = pages[Int(PageRecord.Encoding.compressed.rawValue)].pieces > 0 ? [] : passes
     for (kind, name) in [(SectionKind.start, "start"), (.part, "part"), (.end, "end")] {
       summary.sections[name] = sections[Int(kind.rawValue) - 1].pieces
     }
