@@ -12,20 +12,23 @@ let swift: [SwiftSetting] = [
 ]
 
 /// One executable per decoder. Their main function is libFuzzer's, so they link only as `scripts/fuzz` builds them.
-let decoders = ["frame", "control", "xbzrle", "lz4", "zstd", "zstd-long", "deflate"]
+let decoders = ["frame", "control", "xbzrle", "lz4", "zstd", "zstd-long", "deflate", "qemu-stream", "qemu-multifd"]
+
+let engine: Target.Dependency = .product(name: "PageFerry", package: "pageferry")
+let bridge: Target.Dependency = .product(name: "PageFerryQEMU", package: "pageferry")
 
 let package = Package(
   name: "pageferry-fuzz",
   dependencies: [.package(name: "pageferry", path: "../..")],
   targets: [
     .target(
-      name: "FuzzDrivers", dependencies: [.product(name: "PageFerry", package: "pageferry")], swiftSettings: swift),
+      name: "FuzzDrivers", dependencies: [engine, bridge], swiftSettings: swift),
     .executableTarget(
-      name: "seeds", dependencies: [.product(name: "PageFerry", package: "pageferry")], path: "Sources/Seeds",
+      name: "seeds", dependencies: [engine], path: "Sources/Seeds",
       swiftSettings: swift),
-    .target(name: "KernelSoak", dependencies: [.product(name: "PageFerry", package: "pageferry")]),
+    .target(name: "KernelSoak", dependencies: [engine]),
     .executableTarget(
-      name: "soak", dependencies: ["KernelSoak", .product(name: "PageFerry", package: "pageferry")],
+      name: "soak", dependencies: ["KernelSoak", engine],
       path: "Sources/Soak", swiftSettings: swift),
   ] + decoders.map { .executableTarget(name: "fuzz-\($0)", dependencies: ["FuzzDrivers"]) },
   swiftLanguageModes: [.v6],

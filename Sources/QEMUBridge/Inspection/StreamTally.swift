@@ -24,9 +24,6 @@ struct StreamTally {
   /// Commands and passes that are told one by one; a stream may have any number.
   private static let listedMax = 10_000
 
-  /// Barriers of the multifd channels that the stream has.
-  var barrierCount: UInt64 { flushes.pieces > 0 ? flushes.pieces : ends.pieces }
-
   mutating func add(_ element: StreamElement) {
     let count = UInt64(element.byteCount)
     byteCount += count

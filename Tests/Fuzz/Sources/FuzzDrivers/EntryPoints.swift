@@ -20,6 +20,16 @@ public func fuzzXBZRLE(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
   report(DeltaDrivers.xbzrle(unsafe copy(data, size)))
 }
 
+@c(pageferry_fuzz_qemu_stream)
+public func fuzzQEMUStream(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
+  report(StreamDrivers.stream(unsafe copy(data, size)))
+}
+
+@c(pageferry_fuzz_qemu_multifd)
+public func fuzzQEMUMultifd(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
+  report(StreamDrivers.multifd(unsafe copy(data, size)))
+}
+
 @c(pageferry_fuzz_lz4)
 public func fuzzLZ4(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt { unsafe lz4.run(data, size) }
 

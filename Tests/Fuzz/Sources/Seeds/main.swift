@@ -8,7 +8,9 @@ guard CommandLine.arguments.count == 2 else {
   exit(64)
 }
 do {
-  for seed in frameSeeds() + controlSeeds() + (try codecSeeds()) + deltaSeeds() {
+  for seed in frameSeeds() + controlSeeds() + (try codecSeeds()) + deltaSeeds() + streamSeeds()
+    + multifdSeeds()
+  {
     try write(seed.bytes, to: "\(CommandLine.arguments[1])/\(seed.decoder)", name: seed.name)
   }
 } catch {

@@ -1,0 +1,1 @@
+../../../QEMUBridgeTests/StreamDrivers.swift
