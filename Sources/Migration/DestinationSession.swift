@@ -170,6 +170,9 @@ public final class DestinationSession: Sendable {
     do throws(BlockTableError) { blocks = try BlockTable(hello.blocks) } catch {
       throw MigrationFailure(.refused, "the declared RAM blocks are wrong: \(error)")
     }
+    guard !hello.features.contains(.relay) else {
+      throw MigrationFailure(.refused, "this is no proxy of a hypervisor ('pageferry proxy destination')")
+    }
     for raw in hello.codecs where CodecRegistry.codec(tag: CodecTag(rawValue: raw)) == nil {
       throw MigrationFailure(
         .codecUnknown, "codec number \(raw) is unknown here; upgrade this receiver or choose another")

@@ -243,6 +243,7 @@ final class DepartingStream: @unchecked Sendable {
   private func tidy() {
     memory?.release(upTo: confirmedIteration.load(ordering: .acquiring))
     counted.withLock { $0 = counters }
+    news.wake()
   }
 
   private static func failure(_ error: StreamError) -> MigrationFailure {

@@ -327,8 +327,13 @@ public final class RelaySource: Sendable {
   private func pump(_ control: ControlChannel, _ memory: DepartingMemory?, _ pipeline: SendingPipeline?) {
     var iteration: UInt32 = 0
     var begunAt: UInt64 = 0
+    var last: UInt64 = 0
     while true {
-      _ = news.wait { self.stream.hasNews || memory?.hasNews ?? false || self.isStopped }
+      // A position without news is worth a turn, too: what came before it may have been taken already, and room waits for it.
+      _ = news.wait {
+        self.stream.hasNews || memory?.hasNews ?? false || self.stream.position.load(ordering: .acquiring) != last
+          || self.isStopped
+      }
       if isStopped { return }
       if !stream.hasNews, begunAt + Self.pauseNanoseconds > HostClock.now() {
         HostClock.sleep(nanoseconds: begunAt + Self.pauseNanoseconds - HostClock.now())
@@ -336,6 +341,7 @@ public final class RelaySource: Sendable {
       begunAt = HostClock.now()
       // In this order: what is before the position is in what is taken afterwards.
       let position = stream.position.load(ordering: .acquiring)
+      last = position
       let box = stream.takeOutbox()
       if let memory, let pipeline, memory.collect(for: iteration + 1) > 0 {
         iteration += 1
@@ -346,6 +352,7 @@ public final class RelaySource: Sendable {
         state.relayed += UInt64(box.bytes.count)
         state.underWay.append((position, iteration, state.relayed))
       }
+      settle { _ in }
       do throws(MigrationFailure) {
         for first in stride(from: 0, to: box.bytes.count, by: WireLimits.relayByteCountMax) {
           let piece = box.bytes[first..<min(box.bytes.count, first + WireLimits.relayByteCountMax)]
