@@ -97,7 +97,8 @@ let package = Package(
     .target(
       name: "QEMUBridge",
       dependencies: [
-        "Migration", "Lanes", "Wire", "Transport", "GuestMemory", "PageCodecs", "PageKernels", "HostSystem", "CHostSystem",
+        "Migration", "Lanes", "Wire", "Transport", "GuestMemory", "PageCodecs", "PageKernels", "HostSystem",
+        "CHostSystem",
         "PageModel", system, .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: swift),

@@ -140,8 +140,9 @@ public final class Connection: Sendable {
   }
 
   /// Receives what there is into an array, which keeps its size; see ``receiveSome(into:)-2``.
-  public func receiveSome(into room: inout [UInt8]) throws(TransportError) -> Int {
+  public func receiveSome(into room: inout [UInt8], atMost count: Int = .max) throws(TransportError) -> Int {
     let result = unsafe room.withUnsafeMutableBytes { room -> Result<Int, TransportError> in
+      let room = unsafe UnsafeMutableRawBufferPointer(rebasing: room[..<min(room.count, count)])
       do throws(TransportError) { return .success(try unsafe receiveSome(into: room)) } catch { return .failure(error) }
     }
     return try result.get()
@@ -166,6 +167,20 @@ public final class Connection: Sendable {
       if got < 0, failure == .interrupted { continue }
       if stopped.load(ordering: .relaxed) { throw .stopped }
       throw got == 0 ? .closedByPeer : TransportError(failure)
+    }
+  }
+
+  /// Looks at what is to be received next, and leaves it there.
+  /// - Returns: bytes written to the start of `room`; 0 at the end of the stream; nil if nothing came within the receive
+  ///   timeout.
+  public func peek(into room: inout [UInt8]) throws(TransportError) -> Int? {
+    while true {
+      let got = unsafe recv(descriptor, &room, room.count, CInt(truncatingIfNeeded: MSG_PEEK))
+      if got >= 0 { return got }
+      let failure = Errno(rawValue: errno)
+      if failure == .interrupted { continue }
+      if failure == .wouldBlock, !stopped.load(ordering: .relaxed) { return nil }
+      throw stopped.load(ordering: .relaxed) ? .stopped : TransportError(failure)
     }
   }
 

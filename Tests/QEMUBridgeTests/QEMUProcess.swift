@@ -17,15 +17,16 @@ final class QEMUProcess {
 
   /// - Parameters:
   ///   - memoryFile: what the guest's RAM is, 16 MiB.
-  ///   - incoming: the file of a stream to load.
-  init(memoryFile: String, incoming: String? = nil) throws {
+  ///   - incoming: what to load: the address of a stream (`exec:cat file`), or `defer`.
+  ///   - isShared: whether other processes can write its RAM.
+  init(memoryFile: String, incoming: String? = nil, isShared: Bool = true) throws {
     guard let path = Self.path else { throw Failure(description: "no QEMU") }
     process.executableURL = URL(fileURLWithPath: path)
     process.arguments =
       [
         "-accel", "tcg", "-nodefaults", "-display", "none", "-m", "16", "-qmp", "stdio", "-object",
-        "memory-backend-file,id=pc.ram,size=16M,share=on,mem-path=\(memoryFile)", "-M", "pc,memory-backend=pc.ram",
-      ] + (incoming.map { ["-S", "-incoming", "exec:cat \($0)"] } ?? [])
+        "memory-backend-file,id=pc.ram,size=16M,share=\(isShared ? "on" : "off"),mem-path=\(memoryFile)", "-M", "pc,memory-backend=pc.ram",
+      ] + (incoming.map { ["-S", "-incoming", $0] } ?? [])
     process.standardInput = input
     process.standardOutput = output
     process.standardError = FileHandle.nullDevice
@@ -64,6 +65,9 @@ final class QEMUProcess {
       received += chunk
     }
   }
+
+  /// Whether it has not ended.
+  var isRunning: Bool { process.isRunning }
 
   /// Ends it, and waits until it has. By SIGKILL: what the tests' threads block, QEMU inherits.
   func end() {

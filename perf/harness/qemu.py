@@ -3,6 +3,7 @@
 import json, os, re, shlex, shutil, socket, subprocess, tempfile, time
 
 from . import HarnessError
+from .pageferry import DEFAULT_CHANNELS, End, command as pageferry_command
 from .machine import MachineTime, prewarm, process_seconds, read_once
 from .sample import Sample
 
@@ -34,14 +35,18 @@ class Binary:
 
 
 def configuration(name):
-    """Capabilities and parameters of `none`, `xbzrle` or `multifd-CHANNELS-none|zstd|zlib`; levels are 1."""
+    """Capabilities and parameters of `none`, `xbzrle`, `multifd-CHANNELS-none|zstd|zlib` (levels are 1), or `pair-CODEC` and
+    `pair-direct-CODEC`: `none` through a proxy pair, the second into memory that is shared."""
     if name == "none":
         return [], {}
+    if name.startswith("pair-"):
+        return ["return-path"], {}
     if name == "xbzrle":
         return ["xbzrle"], {"xbzrle-cache-size": 512 << 20}
     found = re.fullmatch(r"multifd-(\d+)-(none|zstd|zlib)", name)
     if not found:
-        raise HarnessError(f"QEMU configuration {name} is not none, xbzrle or multifd-CHANNELS-none|zstd|zlib")
+        raise HarnessError(f"QEMU configuration {name} is not none, xbzrle, multifd-CHANNELS-none|zstd|zlib or "
+                           "pair-[direct-]CODEC")
     return ["multifd"], {
         "multifd-channels": int(found.group(1)), "multifd-compression": found.group(2), "multifd-zlib-level": 1,
         "multifd-zstd-level": 1}
@@ -145,6 +150,10 @@ class QEMU:
         self.capabilities, self.parameters = configuration(name)
         self.id = f"qemu-{binary.version}/{name}"
         self.streams = self.parameters.get("multifd-channels", 1)
+        self.pair = name.removeprefix("pair-") if name.startswith("pair-") else None
+        self.is_direct = bool(self.pair) and self.pair.startswith("direct-")
+        if self.pair:
+            self.streams = DEFAULT_CHANNELS
 
     def run(self, link, content, watch):
         size = content.byte_count
@@ -156,27 +165,59 @@ class QEMU:
                     *memory(size), "-object", f"memory-backend-file,id=ram0,size={size},mem-path={content.path},"
                     f"share=off,prealloc=on,{SAME_IDS}"], folder, "source", link.source()))
                 machines.append(Machine(self.binary, [
-                    *memory(size), "-object", f"memory-backend-ram,id=ram0,size={size},{SAME_IDS}",
+                    *memory(size), "-object",
+                    f"memory-backend-memfd,id=ram0,size={size},share=on,{SAME_IDS}" if self.is_direct
+                    else f"memory-backend-ram,id=ram0,size={size},{SAME_IDS}",
                     "-incoming", "defer"], folder, "destination", link.destination()))
-                return self._migrate(link, *machines, size, watch)
+                if self.pair:
+                    return self._migrate_by_pair(link, *machines, size, watch, folder)
+                return self._migrate(link, *machines, size, watch, f"tcp:{link.address}:{PORT}")
             finally:
                 for machine in machines:
                     machine.stop()
 
-    def _migrate(self, link, source, destination, size, watch):
+    def _migrate_by_pair(self, link, source, destination, size, watch, folder):
+        command = pageferry_command()
+        incoming, outgoing = os.path.join(folder, "in"), os.path.join(folder, "out")
+        ends = []
+        try:
+            ends.append(End(link.destination(
+                command, "proxy", "destination", "--listen", f"{link.address}:{PORT}", "--insecure", "--connect",
+                f"unix:{incoming}", "--json")))
+            ends.append(End(link.source(
+                command, "proxy", "source", "--listen", f"unix:{outgoing}", "--to", f"{link.address}:{PORT}", "--json",
+                "--codec", self.pair.removeprefix("direct-"))))
+            for end in ends:
+                if not end.error.wait_for("waiting for", 30):
+                    raise HarnessError(f"a proxy did not start: {end.error.all()[-300:]}")
+            sample = self._migrate(link, source, destination, size, watch, f"unix:{outgoing}", f"unix:{incoming}",
+                                   [end.process.pid for end in reversed(ends)])
+            for end in ends:
+                if not end.wait(30):
+                    raise HarnessError("a proxy does not end")
+            return sample
+        finally:
+            for end in ends:
+                end.stop()
+
+    def _migrate(self, link, source, destination, size, watch, address, incoming=None, helpers=None):
+        """`helpers`: processes beside the source and the destination, whose processor time counts."""
         for machine in (source, destination):
             machine.configure(self.capabilities, self.parameters)
-        address = f"tcp:{link.address}:{PORT}"
-        destination.command("migrate-incoming", uri=address)
+        destination.command("migrate-incoming", uri=incoming or address)
         prewarm(2 * size)
         wire, machine_time = link.sent(), MachineTime()
         watch.begin(source.pid, destination.pid)
-        cpu = [process_seconds(end.pid) for end in (source, destination)]
+        def seconds():
+            own = [process_seconds(end.pid) for end in (source, destination)]
+            # A proxy that has ended is not looked up any more.
+            return own if not helpers else [a + process_seconds(b) for a, b in zip(own, helpers)]
+        cpu = seconds()
         start = time.monotonic()
         source.command("migrate", uri=address)
         outcomes = [end.wait_for_end() for end in (source, destination)]
         wall = time.monotonic() - start
-        cpu = [process_seconds(end.pid) - before for end, before in zip((source, destination), cpu)]
+        cpu = [now - before for now, before in zip(seconds(), cpu)]
         watch.end()
         used = machine_time.stop()
         sent = link.sent() - wire

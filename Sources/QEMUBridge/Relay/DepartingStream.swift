@@ -41,6 +41,8 @@ final class DepartingStream: @unchecked Sendable {
 
   // The stream's thread only.
   private var reader: StreamReader?
+  /// Where bytes come from that nobody parses.
+  private var raw: Connection?
   private var memory: DepartingMemory?
   private var decoder: PageDecoder?
   private var counters = Counters()
@@ -72,6 +74,13 @@ final class DepartingStream: @unchecked Sendable {
     var bytes: [UInt8]
     /// Nil: the stream cannot be taken apart, and is passed on as it is.
     var blocks: [StreamBlock]?
+  }
+
+  /// Reads nothing: all is passed on as it is.
+  func openVerbatim(_ connection: Connection) -> Opening {
+    isVerbatim = true
+    raw = connection
+    return Opening(bytes: [], blocks: nil)
   }
 
   /// Reads the beginning.
@@ -126,6 +135,7 @@ final class DepartingStream: @unchecked Sendable {
   }
 
   private func readAll() -> MigrationFailure? {
+    if let raw { return copyAll(raw) }
     do throws(MigrationFailure) {
       do throws(CodecError) { decoder = try PageDecoder() } catch {
         throw MigrationFailure(.internal, "no decoder: \(error)")
@@ -141,6 +151,26 @@ final class DepartingStream: @unchecked Sendable {
         position.store(element.offset + UInt64(element.byteCount), ordering: .releasing)
       }
     } catch { return error }
+  }
+
+  /// Passes everything on.
+  private func copyAll(_ connection: Connection) -> MigrationFailure? {
+    var room = [UInt8](repeating: 0, count: 256 << 10)
+    var done: UInt64 = 0
+    while true {
+      tidy()
+      let free = window.awaitRoom(room.count)
+      guard free > 0 else { return nil }
+      let got: Int
+      do throws(TransportError) { got = try connection.receiveSome(into: &room, atMost: free) } catch {
+        return MigrationFailure(.hypervisorFailed, "the hypervisor's stream: \(error)")
+      }
+      window.note(taken: got)
+      guard got > 0 else { return nil }
+      put(Array(room[..<got]))
+      done += UInt64(got)
+      position.store(done, ordering: .releasing)
+    }
   }
 
   private func handle(_ element: StreamElement) throws(MigrationFailure) {

@@ -235,7 +235,7 @@ final class RelayArrival: Sendable {
   ) throws(MigrationFailure) -> DirectMemory.Absence? {
     if configuration.direct == .off { return "it was turned off" }
     if opening.advisesPostcopy { return "the source may go on with postcopy, which discards memory" }
-    let limit = Int64(configuration.connectTimeout.nanoseconds)
+    let limit: Int64 = 3_000_000_000
     if opening.hasReturnPath, let ping = opening.ping {
       let isAnswered = answered.wait(nanoseconds: limit) { self.pong.load(ordering: .acquiring) == ping }
       return isAnswered ? nil : "the hypervisor has not answered its ping"

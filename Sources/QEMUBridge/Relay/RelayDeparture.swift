@@ -14,6 +14,7 @@ public final class RelayDeparture: Sendable {
   private let logger: Logger
   private let sessions = Mutex<[RelaySource]>([])
   private let ended = Atomic<Int>(0)
+  private let siblings = Siblings()
   private let cancelled = Mutex<String?>(nil)
 
   /// - Parameter waitLimit: how long to wait for the hypervisor; nil for ever.
@@ -50,7 +51,9 @@ public final class RelayDeparture: Sendable {
       }
       do throws(TransportError) {
         guard let connection = try listener.accept(within: .milliseconds(50)) else { continue }
-        let session = RelaySource(hypervisor: connection, configuration: configuration, logger: logger)
+        siblings.join()
+        let session = RelaySource(
+          hypervisor: connection, siblings: siblings, configuration: configuration, logger: logger)
         sessions.withLock { $0.append(session) }
         threads.append(
           HostThread(name: "pf-departure") { [self] in

@@ -2,7 +2,7 @@
 import GuestMemory
 import HostSystem
 public import Lanes
-public import Logging
+import Logging
 import Migration
 public import PageCodecs
 import PageModel
@@ -58,6 +58,7 @@ public final class RelaySource: Sendable {
   private static let pauseNanoseconds: UInt64 = 2_000_000
 
   private let hypervisor: Connection
+  private let siblings: Siblings
   let configuration: Configuration
   private let logger: Logger
   private let events = Mailbox<SessionEvent>()
@@ -91,9 +92,12 @@ public final class RelaySource: Sendable {
     var failure: MigrationFailure?
   }
 
-  /// - Parameter hypervisor: the connection that it has made; from now on this session's.
-  public init(hypervisor: Connection, configuration: Configuration, logger: Logger) {
+  /// - Parameters:
+  ///   - hypervisor: the connection that it has made; from now on this session's.
+  ///   - siblings: its others.
+  init(hypervisor: Connection, siblings: Siblings, configuration: Configuration, logger: Logger) {
     self.hypervisor = hypervisor
+    self.siblings = siblings
     self.configuration = configuration
     self.logger = logger
     window = RelayWindow()
@@ -142,7 +146,14 @@ public final class RelaySource: Sendable {
   // MARK: Setup
 
   private func carry(_ established: inout ControlChannel?) throws(MigrationFailure) {
-    let opening = try stream.open(hypervisor)
+    let isMain = try recognise()
+    let hasOthers = isMain && siblings.hasOthers()
+    if hasOthers { logger.warning("the hypervisor has made several connections (multifd): all is passed on as it is") }
+    let opening = isMain && !hasOthers ? try stream.open(hypervisor) : stream.openVerbatim(hypervisor)
+    defer { if isMain { siblings.noteOver() } }
+    if !isMain, !siblings.awaitMain() {
+      throw MigrationFailure(.hypervisorFailed, "a connection came without the stream that it belongs to")
+    }
     if let reason = takeCancel() { throw MigrationFailure(.cancelled, reason) }
     if !stream.hasReturnPath, opening.blocks != nil {
       logger.warning(
@@ -162,6 +173,7 @@ public final class RelaySource: Sendable {
     }
     try awaitReserved(control)
     state.withLock { $0.phase = .active }
+    if isMain { siblings.noteMainIsOpen() }
     control.establish(sendLimit: .seconds(configuration.socketOptions.deadPeerSeconds))
     let vigil = Vigil(limit: .seconds(configuration.socketOptions.deadPeerSeconds))
     let pipeline = try blocks.map { (blocks) throws(MigrationFailure) in try makePipeline(blocks, data) }
@@ -202,6 +214,33 @@ public final class RelaySource: Sendable {
   private func pass(_ bytes: [UInt8]) throws(MigrationFailure) {
     do throws(TransportError) { try hypervisor.send(bytes) } catch {
       throw MigrationFailure(.hypervisorFailed, "the hypervisor does not take its answers: \(error)")
+    }
+  }
+
+  /// Whether this connection has the stream: by its first bytes, once they have come. One that stays silent while another
+  /// has the stream is for later (postcopy's, that preempts), and needs to be there.
+  private func recognise() throws(MigrationFailure) -> Bool {
+    var first = [UInt8](repeating: 0, count: 4)
+    hypervisor.setTimeouts(receive: .milliseconds(100), send: nil)
+    defer { hypervisor.setTimeouts(receive: nil, send: nil) }
+    var silences = 0
+    while true {
+      let got: Int?
+      do throws(TransportError) {
+        got = try hypervisor.peek(into: &first)
+      } catch {
+        if let reason = takeCancel() { throw MigrationFailure(.cancelled, reason) }
+        throw MigrationFailure(.hypervisorFailed, "the hypervisor's connection: \(error)")
+      }
+      switch got {
+      case 0: throw MigrationFailure(.hypervisorFailed, "the hypervisor has connected and closed without a word")
+      case nil:
+        silences += 1
+        if siblings.mainIsOpen, silences > 3 { return false }
+      case .some(4...): return first == Array("QEVM".utf8)
+      // A word that is still coming.
+      default: HostClock.sleep(nanoseconds: 1_000_000)
+      }
     }
   }
 
