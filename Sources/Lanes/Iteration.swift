@@ -13,6 +13,9 @@ public struct Iteration: Sendable, Equatable {
     case again(holdBack: Bool)
     /// The guest is paused: everything that is left, as fast as possible.
     case last
+    /// Whatever has come since the last one, some of it for the first time, the rest again: of a guest whose pages come in a
+    /// stream, and go in many short iterations.
+    case mixed
   }
 
   public init(number: UInt32, kind: Kind) {

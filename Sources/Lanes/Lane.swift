@@ -73,7 +73,7 @@ final class Lane {
       guard try walkStill() else { return false }
       return try assembler.endIteration()
     }
-    guard iteration.kind != .last else {
+    guard iteration.kind != .last, iteration.kind != .mixed else {
       guard try walk(.everything) else { return false }
       return try assembler.endIteration()
     }
@@ -157,7 +157,7 @@ final class Lane {
   /// Clears the log of a stripe that is about to be read, as late as possible: what was written between the sync and
   /// now is read now, and is not dirty afterwards.
   private func rearm(_ spans: Range<Int>, _ block: Int) throws(LaneError) -> StripeMasks {
-    guard let live, iteration.kind != .last else { return StripeMasks(repeating: 0) }
+    guard let live, iteration.kind != .last, iteration.kind != .mixed else { return StripeMasks(repeating: 0) }
     do throws(GuestMemoryError) {
       let written = try live.log.rearm(block: block, spans: spans)
       if let sample = live.sample, sample.contains(block: block, span: spans.lowerBound) {

@@ -25,6 +25,9 @@ struct LivePages: ~Copyable {
   /// What the cache was last told to take.
   private var cacheByteCount = 0
   private var iteration = Iteration(number: 0, kind: .bulk)
+  /// Of mixed iterations: pages that have come more than once, a bit each, and how many they are.
+  private var repeated: [UInt64] = []
+  private(set) var repeatedCount = 0
 
   init(
     lane: Int, memory: ProcessMemorySource, assignment: LaneAssignment, counters: LaneCounters, budget: CacheBudget,
@@ -42,7 +45,16 @@ struct LivePages: ~Copyable {
 
   mutating func begin(_ iteration: Iteration) {
     self.iteration = iteration
-    if iteration.kind != .last { fit(hotPageCount: 0) }
+    if iteration.kind == .mixed, repeated.isEmpty { repeated = Array(repeating: 0, count: pageCount / 64 + 1) }
+    if iteration.kind != .last { fit(hotPageCount: repeatedCount) }
+  }
+
+  /// A page has come that came before.
+  private mutating func noteRepeated(_ page: Int) {
+    let bit: UInt64 = 1 << UInt64(page & 63)
+    guard repeated[page >> 6] & bit == 0 else { return }
+    repeated[page >> 6] |= bit
+    repeatedCount += 1
   }
 
   /// Makes the cache as large as it may be, or, if its size is to be measured, as the hot set needs.
@@ -69,7 +81,7 @@ struct LivePages: ~Copyable {
     let started = HostClock.now()
     let first = assignment.pageNumber(block: block, span: span)
     let cached = pagesInCache(first, wanted)
-    let isAgain = iteration.number > 1
+    let isAgain = iteration.number > 1 && iteration.kind != .mixed
     if cached != 0 { compare(cached, block: block, span: span, first: first, frame) }
     let rest = wanted & ~cached
     if rest != 0 {
@@ -106,6 +118,7 @@ struct LivePages: ~Copyable {
           rest &= rest &- 1
           guard let slot = cache?.slot(of: first + page) else { continue }
           cache?.use(slot, iteration: iteration.number)
+          if iteration.kind == .mixed { noteRepeated(first + page) }
           let now = bytes.extracting(page * PageGeometry.pageByteCount..<(page + 1) * PageGeometry.pageByteCount)
           switch cache?.withPage(slot, { deltas.add(updating: &$0, to: now) }) ?? .unchanged {
           case .unchanged: break
@@ -151,13 +164,29 @@ struct LivePages: ~Copyable {
         return Snapshot.take(span: bytes, wanted: pages, into: &room, hashes: &found, seed: seed)
       }
       let zero = newlyZero(result.zeroMask, first)
+      let known = iteration.kind == .mixed ? knownPages(pages & ~result.zeroMask, first) : isHot ? .max : 0
       let data = keepChanged(of: pages & ~result.zeroMask, first, hashes, in: &room)
-      if iteration.kind != .last { remember(data, first, isHot: isHot, room.bytes) }
+      if iteration.kind != .last { remember(data, first, hot: known, room.bytes) }
       return (zero, data)
     }
     counters.zeroPages.add(UInt64(zero.nonzeroBitCount), ordering: .relaxed)
     counters.unchangedPages.add(UInt64((pages & ~(zero | data)).nonzeroBitCount), ordering: .relaxed)
     frame.note(block: block, span: span, zero: zero, data: data, delta: 0)
+  }
+
+  /// Those of the pages that came before.
+  private mutating func knownPages(_ pages: PageMask, _ first: Int) -> PageMask {
+    var known: PageMask = 0
+    var rest = pages
+    while rest != 0 {
+      let page = rest.trailingZeroBitCount
+      rest &= rest &- 1
+      guard sent[first + page] != SentHashes.unknown else { continue }
+      known |= 1 << PageMask(page)
+      noteRepeated(first + page)
+    }
+    counters.cacheMisses.add(UInt64(known.nonzeroBitCount), ordering: .relaxed)
+    return known
   }
 
   /// Those of the zero pages that were not sent as zero last.
@@ -201,12 +230,14 @@ struct LivePages: ~Copyable {
   }
 
   /// Takes copies of pages into the cache, where there is room for them.
-  private mutating func remember(_ pages: PageMask, _ first: Int, isHot: Bool, _ copies: RawSpan) {
+  /// - Parameter hot: pages that were dirtied, rather than met for the first time.
+  private mutating func remember(_ pages: PageMask, _ first: Int, hot: PageMask, _ copies: RawSpan) {
     guard cache != nil else { return }
     var rest = pages
     var offset = 0
     while rest != 0 {
       let page = first + rest.trailingZeroBitCount
+      let isHot = hot & (rest & (0 &- rest)) != 0
       rest &= rest &- 1
       let copy = copies.extracting(offset..<offset + PageGeometry.pageByteCount)
       offset += PageGeometry.pageByteCount

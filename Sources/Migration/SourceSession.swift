@@ -4,7 +4,7 @@ public import GuestMemory
 import HostSystem
 import Lanes
 import Logging
-import PageCodecs
+package import PageCodecs
 import PageKernels
 import PageModel
 import Synchronization
@@ -144,9 +144,18 @@ public final class SourceSession: Sendable {
 
   /// What a lane may look back over, as a base-2 logarithm: its share of the allowance, but no more than it will send.
   var historyLog: UInt8 {
-    guard configuration.codec.choices.contains(where: { $0.hasHistory }) else { return 0 }
-    let laneBytes = memory.blocks.byteCount / UInt64(configuration.laneCount)
-    let share = min(configuration.historyByteCount / UInt64(configuration.laneCount), laneBytes * 2)
+    Self.historyLog(
+      configuration.codec, historyByteCount: configuration.historyByteCount, guestByteCount: memory.blocks.byteCount,
+      laneCount: configuration.laneCount)
+  }
+
+  /// - Parameter historyByteCount: what all lanes together may look back over.
+  package static func historyLog(
+    _ codec: CodecPolicy, historyByteCount: UInt64, guestByteCount: UInt64, laneCount: Int
+  ) -> UInt8 {
+    guard codec.choices.contains(where: { $0.hasHistory }) else { return 0 }
+    let laneBytes = guestByteCount / UInt64(laneCount)
+    let share = min(historyByteCount / UInt64(laneCount), laneBytes * 2)
     return UInt8(ZstdLongCodec.windowLog(historyByteCount: Int(clamping: share)))
   }
 

@@ -16,16 +16,17 @@ final class QEMUProcess {
   private var received = Data()
 
   /// - Parameters:
-  ///   - memoryFile: what the guest's RAM is, 16 MiB.
+  ///   - memoryFile: what the guest's RAM is, 16 MiB; nil: a memfd of its own.
   ///   - incoming: what to load: the address of a stream (`exec:cat file`), or `defer`.
   ///   - isShared: whether other processes can write its RAM.
-  init(memoryFile: String, incoming: String? = nil, isShared: Bool = true) throws {
+  init(memoryFile: String?, incoming: String? = nil, isShared: Bool = true) throws {
     guard let path = Self.path else { throw Failure(description: "no QEMU") }
     process.executableURL = URL(fileURLWithPath: path)
     process.arguments =
       [
         "-accel", "tcg", "-nodefaults", "-display", "none", "-m", "16", "-qmp", "stdio", "-object",
-        "memory-backend-file,id=pc.ram,size=16M,share=\(isShared ? "on" : "off"),mem-path=\(memoryFile)", "-M", "pc,memory-backend=pc.ram",
+        (memoryFile.map { "memory-backend-file,mem-path=\($0)" } ?? "memory-backend-memfd")
+          + ",id=pc.ram,size=16M,share=\(isShared ? "on" : "off")", "-M", "pc,memory-backend=pc.ram",
       ] + (incoming.map { ["-S", "-incoming", $0] } ?? [])
     process.standardInput = input
     process.standardOutput = output

@@ -36,7 +36,8 @@ import Testing
     #expect(image.bytes(ofBlock: block) == ram)
     #expect(ram.contains { $0 != 0 })
 
-    let destination = try QEMUProcess(memoryFile: folder.file("destination.ram"), incoming: "exec:cat \(folder.file("anew"))")
+    let destination = try QEMUProcess(
+      memoryFile: folder.file("destination.ram"), incoming: "exec:cat \(folder.file("anew"))")
     defer { destination.end() }
     try destination.wait("query-status") {
       $0["status"] as? String == "paused" || $0["status"] as? String == "prelaunch"

@@ -40,7 +40,9 @@ struct ProxySourceCommand: ParsableCommand {
     transform: Endpoint.init(parsing:))
   var to: Endpoint
 
-  @Option(help: ArgumentHelp("auto, none, lz4[:acceleration], zstd[:level] or deflate[:level].", valueName: "codec"))
+  @Option(
+    help: ArgumentHelp(
+      "auto, none, lz4[:acceleration], zstd[:level], zstd-long[:level] or deflate[:level].", valueName: "codec"))
   var codec = "auto"
 
   @Option(help: ArgumentHelp("TCP connections for data, 1 to 64.", valueName: "n"))
@@ -74,13 +76,7 @@ struct ProxySourceCommand: ParsableCommand {
     guard CacheBudget.Size(parsing: deltaCache) != nil else {
       throw ValidationError("--delta-cache takes auto, off, a share (5%) or a size (256MiB).")
     }
-    let policy: CodecPolicy
-    do throws(CodecError) { policy = try CodecPolicy(parsing: codec) } catch {
-      throw ValidationError(error.description)
-    }
-    guard codec == "auto" || !policy.choices.contains(where: { $0.hasHistory }) else {
-      throw ValidationError("--codec: pages come again and again here, what '\(codec)' remembers of them is of no use.")
-    }
+    do throws(CodecError) { _ = try CodecPolicy(parsing: codec) } catch { throw ValidationError(error.description) }
   }
 
   func run() throws {

@@ -6,6 +6,7 @@ import PageModel
 import Synchronization
 import SystemPackage
 import Transport
+import Wire
 
 /// The source hypervisor's stream, taken apart: pages go into ``DepartingMemory``, everything else, in its order, into an
 /// outbox. One thread reads, another takes what is there for the next iteration.
@@ -103,9 +104,6 @@ final class DepartingStream: @unchecked Sendable {
         }
         if reader.opaqueCause != nil { break }
         if hasBlocks, case .footer = element.kind { break }
-        guard opening.bytes.count <= Self.openingByteCountMax else {
-          throw .truncated(offset: reader.offset, inside: .betweenSections)
-        }
       }
       if hasBlocks, reader.opaqueCause == nil {
         // The lanes' pages are 4096 bytes; what has larger ones is passed on.
@@ -115,12 +113,15 @@ final class DepartingStream: @unchecked Sendable {
       if let cause = reader.opaqueCause { warn("the stream is passed on as it is: \(cause)") }
       self.reader = consume reader
     } catch { throw Self.failure(error) }
+    guard opening.bytes.count <= WireLimits.relayByteCountMax else {
+      throw MigrationFailure(
+        .hypervisorFailed,
+        "the stream's beginning has \(opening.bytes.count) bytes, at most \(WireLimits.relayByteCountMax) "
+          + "can be carried: too many RAM blocks")
+    }
     position.store(UInt64(opening.bytes.count), ordering: .releasing)
     return opening
   }
-
-  /// A list of blocks and what comes before it are no longer than this.
-  private static let openingByteCountMax = 1 << 20
 
   /// Reads until the stream ends.
   func run(into memory: DepartingMemory?) {

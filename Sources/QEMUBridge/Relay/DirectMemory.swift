@@ -8,7 +8,9 @@ import Transport
 /// Finds the memory of a hypervisor on this host, where that is shared.
 public enum DirectMemory: Sendable, Equatable {
   case off
-  /// Of the process at the other end of the socket, if it has exactly one shared mapping of a block's size.
+  /// Of the process at the other end of the socket, if that is a memory backend of its own (`memory-backend-memfd` with
+  /// `share=on`), the only one of the largest block's size. What else a process shares (files, another guest's memory) is
+  /// not taken for its guest's.
   case automatic
   /// A file that is the memory of the largest block.
   case file(path: String)
@@ -21,6 +23,9 @@ public enum DirectMemory: Sendable, Equatable {
       return .failure("the stream has no RAM blocks")
     }
     let size = blocks[largest].byteCount
+    guard blocks.count(where: { $0.byteCount == size }) == 1 else {
+      return .failure("several RAM blocks have the largest one's size")
+    }
     switch self {
     case .off: return .failure("it was turned off")
     case .file(let path): return Self.openFile(path, size: size).map { [largest: $0] }
@@ -60,12 +65,15 @@ public enum DirectMemory: Sendable, Equatable {
       let fields = line.split(separator: " ", maxSplits: 5, omittingEmptySubsequences: true)
       guard fields.count >= 5, fields[1].hasPrefix("rw"), fields[1].hasSuffix("s"), fields[2].allSatisfy({ $0 == "0" })
       else { continue }
+      guard fields.count == 6, fields[5].drop(while: { $0 == " " }).hasPrefix("/memfd:memory-backend-memfd") else {
+        continue
+      }
       let ends = fields[0].split(separator: "-").compactMap { UInt64($0, radix: 16) }
       guard ends.count == 2, ends[1] - min(ends[0], ends[1]) == size else { continue }
       found.append("/proc/\(pid)/map_files/\(fields[0])")
     }
     guard let path = found.first else {
-      return .failure("process \(pid) has no shared memory of the guest's size (memory-backend with share=on)")
+      return .failure("process \(pid) has no memory-backend-memfd of the guest's size with share=on")
     }
     guard found.count == 1 else { return .failure("process \(pid) has several shared mappings of the guest's size") }
     return .success(path)

@@ -50,7 +50,11 @@ final class RelayArrival: Sendable {
     self.logger = logger
   }
 
-  func cancel(_ reason: String) { events.post(.cancel(reason: reason)) }
+  func cancel(_ reason: String) {
+    events.post(.cancel(reason: reason))
+    // In setup its thread may be waiting for the other half.
+    if state.withLock({ $0.phase }) == .setup { control.connection.shutDown() }
+  }
 
   func attach(_ channel: ControlChannel, _ attach: ControlMessage.Attach) {
     events.post(.visitor(.dataChannel(channel, attach)))
@@ -148,6 +152,9 @@ final class RelayArrival: Sendable {
         .refused,
         "the guest has \(ByteCount.format(blocks.byteCount)), this proxy accepts "
           + "\(ByteCount.format(configuration.memoryLimit)) (--memory-limit)")
+    }
+    guard hello.historyByteCount <= Self.historyByteCountMax else {
+      throw MigrationFailure(.refused, "its codec would hold \(ByteCount.format(UInt64(hello.historyByteCount))) here")
     }
     for raw in hello.codecs where CodecRegistry.codec(tag: CodecTag(rawValue: raw)) == nil {
       throw MigrationFailure(.codecUnknown, "codec number \(raw) is unknown here; upgrade this proxy")
@@ -260,7 +267,8 @@ final class RelayArrival: Sendable {
       memory: memory, connections: data,
       session: .init(
         codecs: hello.codecs.map { CodecTag(rawValue: $0) }, laneCount: hello.laneCount,
-        channelCount: hello.channelCount, features: hello.features),
+        channelCount: hello.channelCount, historyByteCount: hello.historyLog == 0 ? 0 : 1 << Int(hello.historyLog),
+        features: hello.features),
       placement: placement, onEvent: { [events] in events.post(.receiving($0)) })
     state.withLock { $0.pipeline = pipeline }
     return pipeline
@@ -345,14 +353,18 @@ final class RelayArrival: Sendable {
         stream.order(next.order)
         waiting.removeFirst()
       }
-      guard waiting.count <= Self.waitingCountMax else {
+      let underWay = state.withLock { $0.relayed } - first - stream.progress.passed
+      guard underWay <= Self.underWayMax, waiting.count <= Self.waitingCountMax else {
         throw MigrationFailure(.protocolViolation, "\(control.peer) sends a stream ahead of its pages")
       }
     }
   }
 
-  /// Messages that may wait for pages.
-  private static let waitingCountMax = 1000
+  /// Most memory for codecs with a history.
+  private static let historyByteCountMax = 1 << 30
+  /// Messages that may wait for pages, and bytes of the stream that may wait here: twice what a source lets out.
+  private static let waitingCountMax = 4096
+  private static let underWayMax: UInt64 = 512 << 20
 
   private func acknowledge(_ iteration: UInt32) throws(MigrationFailure) {
     try control.send(

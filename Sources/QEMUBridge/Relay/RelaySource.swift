@@ -54,6 +54,8 @@ public final class RelaySource: Sendable {
   }
 
   private static let answerLimit = Duration.seconds(30)
+  /// What codecs with a history look back over, all lanes together.
+  private static let historyByteCount: UInt64 = 64 << 20
   /// At least so long between two iterations: their marks and acknowledgements cost as much as some pages.
   private static let pauseNanoseconds: UInt64 = 2_000_000
 
@@ -66,6 +68,7 @@ public final class RelaySource: Sendable {
   private let produced = ParkingSpot()
   private let producedIteration = Atomic<UInt32>(0)
   private let stopped = Atomic<Bool>(false)
+  private let cancelled = Atomic<Bool>(false)
   let window: RelayWindow
   let stream: DepartingStream
   let state = Mutex(State())
@@ -106,15 +109,22 @@ public final class RelaySource: Sendable {
 
   /// Asks it to end: the hypervisor sees its migration fail, and its guest runs on.
   public func cancel(_ reason: String) {
+    cancelled.store(true, ordering: .relaxed)
     events.post(.cancel(reason: reason))
     hypervisor.shutDown()
+    // In setup its thread may be waiting for an answer.
+    let (phase, connections) = state.withLock { ($0.phase, $0.connections) }
+    if phase == .setup { for connection in connections { connection.shutDown() } }
   }
 
   /// Carries the stream.
   public func run() -> RelayReport {
     var control: ControlChannel?
     var failure: MigrationFailure?
-    do throws(MigrationFailure) { try carry(&control) } catch { failure = error }
+    do throws(MigrationFailure) { try carry(&control) } catch {
+      // What waits only sees that connections are gone.
+      failure = takeCancel().map { MigrationFailure(.cancelled, $0) } ?? error
+    }
     if let failure {
       // At once: it may be blocked in a write, with its guest paused.
       hypervisor.shutDown()
@@ -147,10 +157,10 @@ public final class RelaySource: Sendable {
 
   private func carry(_ established: inout ControlChannel?) throws(MigrationFailure) {
     let isMain = try recognise()
+    defer { if isMain { siblings.noteOver() } }
     let hasOthers = isMain && siblings.hasOthers()
     if hasOthers { logger.warning("the hypervisor has made several connections (multifd): all is passed on as it is") }
     let opening = isMain && !hasOthers ? try stream.open(hypervisor) : stream.openVerbatim(hypervisor)
-    defer { if isMain { siblings.noteOver() } }
     if !isMain, !siblings.awaitMain() {
       throw MigrationFailure(.hypervisorFailed, "a connection came without the stream that it belongs to")
     }
@@ -266,7 +276,9 @@ public final class RelaySource: Sendable {
   private func connect() throws(MigrationFailure) -> Connection {
     let dialer = Dialer(endpoint: configuration.endpoint, options: configuration.socketOptions)
     do throws(TransportError) {
-      let connection = try dialer.connect(within: configuration.connectTimeout, isCancelled: { self.isStopped })
+      let connection = try dialer.connect(
+        within: configuration.connectTimeout, isCancelled: { self.isStopped || self.cancelled.load(ordering: .relaxed) }
+      )
       state.withLock { $0.connections.append(connection) }
       return connection
     } catch { throw MigrationFailure(connecting: error) }
@@ -275,13 +287,16 @@ public final class RelaySource: Sendable {
   private func introduce(
     _ control: ControlChannel, _ blocks: BlockTable?
   ) throws(MigrationFailure) -> ControlMessage.Accept {
-    let codecs = CodecRegistry.all.filter { !($0 is any HistoryCodec.Type) }.map { $0.identity.tag.rawValue }
+    let historyLog = historyLog(blocks)
+    let codecs = CodecRegistry.all.filter { historyLog > 0 || !($0 is any HistoryCodec.Type) }
+      .map { $0.identity.tag.rawValue }
     let asked = HostClock.now()
     try control.send(
       .hello(
         .init(
           session: .random(), channelCount: configuration.channelCount, laneCount: configuration.laneCount,
-          features: blocks == nil ? .relay : [.relay, .deltas], codecs: codecs, software: configuration.software,
+          features: blocks == nil ? .relay : [.relay, .deltas], codecs: codecs, historyLog: historyLog,
+          software: configuration.software,
           blocks: blocks?.blocks ?? [])))
     switch try answer(control) {
     case .accept(let accept):
@@ -290,6 +305,14 @@ public final class RelaySource: Sendable {
     case .reject(let refusal), .error(let refusal): throw MigrationFailure(refusal, peer: control.peer)
     default: throw MigrationFailure(.protocolViolation, "\(control.peer) answered 'hello' with something else")
     }
+  }
+
+  /// What a lane's codec may look back over, as a base-2 logarithm.
+  private func historyLog(_ blocks: BlockTable?) -> UInt8 {
+    guard let blocks else { return 0 }
+    return SourceSession.historyLog(
+      configuration.codec, historyByteCount: Self.historyByteCount, guestByteCount: blocks.byteCount,
+      laneCount: configuration.laneCount)
   }
 
   private func attach(_ accept: ControlMessage.Accept) throws(MigrationFailure) -> [Connection] {
@@ -333,7 +356,8 @@ public final class RelaySource: Sendable {
       let pipeline = try SendingPipeline(
         memory: memory.source, pending: memory.pending, connections: data,
         configuration: .init(
-          laneCount: configuration.laneCount, codec: configuration.codec, wantsDigests: false,
+          laneCount: configuration.laneCount, codec: configuration.codec,
+          historyByteCount: historyLog(blocks) == 0 ? 0 : 1 << Int(historyLog(blocks)), wantsDigests: false,
           live: .init(
             memory: memory.source, log: RelayLog(), heat: SpanHeat(blocks),
             cacheBudget: CacheBudget(
@@ -384,7 +408,7 @@ public final class RelaySource: Sendable {
       let box = stream.takeOutbox()
       if let memory, let pipeline, memory.collect(for: iteration + 1) > 0 {
         iteration += 1
-        pipeline.begin(Iteration(number: iteration, kind: .again(holdBack: false)))
+        pipeline.begin(Iteration(number: iteration, kind: .mixed))
       }
       state.withLock { state in
         state.iteration = iteration

@@ -156,7 +156,7 @@ final class ProxyPair: Sendable {
 
   init(
     codec: String = "none", deltaCache: CacheBudget.Size = .automatic, channels: Int = 2, bandwidth: UInt64 = 0,
-    keepsAll: Bool = false, direct: DirectMemory = .off, hasHypervisor: Bool = true
+    keepsAll: Bool = false, direct: (TemporaryDirectory) -> DirectMemory = { _ in .off }, hasHypervisor: Bool = true
   ) throws {
     let (inPath, outPath) = (directory.file("in"), directory.file("out"))
     incoming = hasHypervisor ? try Listener(endpoint: .unix(path: inPath), options: .init()) : nil
@@ -165,7 +165,7 @@ final class ProxyPair: Sendable {
     destination = RelayDestination(
       listener: between,
       configuration: .init(
-        hypervisor: .unix(path: inPath), connectTimeout: .seconds(5), direct: direct, software: "test"),
+        hypervisor: .unix(path: inPath), connectTimeout: .seconds(5), direct: direct(directory), software: "test"),
       logger: logger)
     departure = RelayDeparture(
       listener: try Listener(endpoint: .unix(path: outPath), options: .init()),

@@ -15,13 +15,22 @@ struct QEMUCase: Sendable, CustomStringConvertible {
   /// Of the source only.
   var sourceCapabilities: [String] = []
   var codec = "none"
-  var direct = DirectMemory.automatic
+  /// The destination's memory: a file or a memfd of its own, and whether it is shared.
+  var isFile = true
   var isShared = true
+  /// Whether pages may go straight into it: told which file it is, or looked for.
+  var direct = true
   var keepsAll = false
   var mode = RelayReport.Mode.direct
 
+  func memory(_ directory: TemporaryDirectory) -> DirectMemory {
+    if !direct { return .off }
+    return isFile ? .file(path: directory.file("destination.ram")) : .automatic
+  }
+
   var description: String {
-    ([codec] + capabilities + sourceCapabilities + [isShared ? "shared" : "private", keepsAll ? "all kept" : ""])
+    ([codec] + capabilities + sourceCapabilities
+      + [isFile ? "file" : "memfd", isShared ? "shared" : "private", keepsAll ? "all kept" : ""])
       .joined(separator: " ")
   }
 }
@@ -33,9 +42,10 @@ struct RelayQEMUTests {
   private static let cases = [
     QEMUCase(capabilities: ["return-path"]),
     QEMUCase(),
-    QEMUCase(capabilities: ["return-path"], codec: "zstd:1", direct: .off, mode: .pages),
-    QEMUCase(codec: "auto", direct: .off, mode: .pages),
-    QEMUCase(capabilities: ["return-path"], isShared: false, mode: .pages),
+    QEMUCase(capabilities: ["return-path"], isFile: false),
+    QEMUCase(capabilities: ["return-path"], codec: "zstd:1", direct: false, mode: .pages),
+    QEMUCase(codec: "auto", direct: false, mode: .pages),
+    QEMUCase(capabilities: ["return-path"], isFile: false, isShared: false, mode: .pages),
     QEMUCase(capabilities: ["return-path"], sourceCapabilities: ["xbzrle"]),
     QEMUCase(sourceCapabilities: ["xbzrle"], keepsAll: true),
     QEMUCase(capabilities: ["return-path", "compress"]),
@@ -45,11 +55,12 @@ struct RelayQEMUTests {
 
   /// Two QEMUs, the source's guest stopped with memory that holds something.
   private struct Ends {
-    let folder = TemporaryDirectory()
+    let folder: TemporaryDirectory
     let source: QEMUProcess
     let destination: QEMUProcess
 
     init(_ pair: ProxyPair, _ how: QEMUCase) throws {
+      folder = pair.directory
       var random = SeededGenerator(seed: 5)
       var ram = [UInt8](repeating: 0, count: 16 << 20)
       for offset in (4 << 20)..<(10 << 20) { ram[offset] = UInt8.random(in: 0...255, using: &random) }
@@ -57,7 +68,7 @@ struct RelayQEMUTests {
       try folder.write([UInt8](repeating: 0, count: 16 << 20), to: "destination.ram")
       source = try QEMUProcess(memoryFile: folder.file("source.ram"))
       destination = try QEMUProcess(
-        memoryFile: folder.file("destination.ram"), incoming: "defer", isShared: how.isShared)
+        memoryFile: how.isFile ? folder.file("destination.ram") : nil, incoming: "defer", isShared: how.isShared)
       try source.wait("query-status") { $0["status"] as? String == "running" }
       try source.command("stop")
       func set(_ qemu: QEMUProcess, _ names: [String]) throws {
@@ -78,7 +89,7 @@ struct RelayQEMUTests {
 
   @Test("The destination's RAM is the source's, and its guest can run", .timeLimit(.minutes(2)), arguments: cases)
   func migrates(how: QEMUCase) throws {
-    let pair = try ProxyPair(codec: how.codec, keepsAll: how.keepsAll, direct: how.direct, hasHypervisor: false)
+    let pair = try ProxyPair(codec: how.codec, keepsAll: how.keepsAll, direct: how.memory, hasHypervisor: false)
     let ends = try Ends(pair, how)
     defer { ends.end() }
     let reports = try pair.run {
@@ -91,7 +102,7 @@ struct RelayQEMUTests {
     try ends.destination.wait("query-status") {
       $0["status"] as? String == "paused" || $0["status"] as? String == "prelaunch"
     }
-    if how.isShared {
+    if how.isFile {
       let sent = try TemporaryDirectory.read(ends.folder.file("source.ram"))
       let arrived = try TemporaryDirectory.read(ends.folder.file("destination.ram"))
       #expect(sent == arrived)
