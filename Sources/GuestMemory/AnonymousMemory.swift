@@ -30,7 +30,7 @@ public final class AnonymousMemory: MappedDestination {
   ///     memory resident that the guest may never use.
   ///   - placement: of that thread.
   ///   - shared: blocks that lie in another process as well, by number: the files behind them, of the blocks' sizes. What
-  ///     they hold is not known, so that zeros are written there, too.
+  ///     they hold already is known not to be zeros.
   /// - Throws: ``GuestMemoryError/cannotReserve(byteCount:reason:)``.
   public init(
     blocks: BlockTable, populateAhead: Bool, backing: Backing = .anonymous(hugePages: true),
@@ -56,7 +56,10 @@ public final class AnonymousMemory: MappedDestination {
     self.backing = backing
     self.ranges = ranges
     written = WrittenPages(blocks)
-    for number in shared.keys { written.maps[number].insert(pages: 0..<blocks.pageCount(block: number)) }
+    for (number, file) in shared {
+      let map = written.maps[number]
+      FileBytes.presentPages(file, from: 0, of: blocks.blocks[number]).forEachRun { map.insert(pages: $0) }
+    }
     populator = populateAhead ? Populator(ranges, placement: placement) : nil
   }
 

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import CHostSystem
+import Glibc
+import PageModel
 import SystemPackage
 
 /// Whole transfers between a file and memory: pread(2) and pwrite(2) until done.
@@ -39,6 +42,29 @@ enum FileBytes {
       }
       done += try put.get()
     }
+  }
+
+  /// Pages of a block that a file has data for, where the block begins at `offset`; the others are holes, and zeros.
+  static func presentPages(_ file: FileDescriptor, from offset: UInt64, of ram: RAMBlock) -> SpanMap {
+    let present = SpanMap(block: ram)
+    let start = Int64(offset)
+    let end = start + Int64(ram.byteCount)
+    var at = start
+    while at < end {
+      let data = hs_seek_data(file.rawValue, at)
+      if data == -Int64(ENXIO) || data >= end { break }
+      // A file system without holes: everything is data.
+      guard data >= 0 else {
+        present.insert(pages: 0..<ram.pageCount)
+        break
+      }
+      let hole = hs_seek_hole(file.rawValue, data)
+      let stop = hole > data ? min(hole, end) : end
+      let page = Int64(PageGeometry.pageByteCount)
+      present.insert(pages: Int((data - start) / page)..<Int((stop - start + page - 1) / page))
+      at = stop
+    }
+    return present
   }
 
   private static func attempt(_ call: () throws -> Int) -> Result<Int, Errno> {

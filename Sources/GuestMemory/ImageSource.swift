@@ -129,26 +129,7 @@ public final class ImageSource: SourceMemory {
   }
 
   public func presentPages(block: Int) throws(GuestMemoryError) -> SpanMap {
-    let ram = blocks.blocks[block]
-    let present = SpanMap(block: ram)
-    let start = Int64(map.fileOffsets[block])
-    let end = start + Int64(ram.byteCount)
-    var at = start
-    while at < end {
-      let data = hs_seek_data(file.rawValue, at)
-      if data == -Int64(ENXIO) || data >= end { break }
-      // A file system without holes: everything is data.
-      guard data >= 0 else {
-        present.insert(pages: 0..<ram.pageCount)
-        break
-      }
-      let hole = hs_seek_hole(file.rawValue, data)
-      let stop = hole > data ? min(hole, end) : end
-      let page = Int64(PageGeometry.pageByteCount)
-      present.insert(pages: Int((data - start) / page)..<Int((stop - start + page - 1) / page))
-      at = stop
-    }
-    return present
+    FileBytes.presentPages(file, from: map.fileOffsets[block], of: blocks.blocks[block])
   }
 
   /// The image in memory of this process, all of it resident and in huge pages, as a VMM has its guest.
