@@ -15,18 +15,18 @@ import Wire
 /// its own.
 final class RelayArrival: Sendable {
   let token = SessionIdentity.random()
-  private let control: ControlChannel
-  private let hello: ControlMessage.Hello
-  private let configuration: RelayDestination.Configuration
-  private let logger: Logger
-  private let events = Mailbox<SessionEvent>()
-  private let state = Mutex(State())
+  let control: ControlChannel
+  let hello: ControlMessage.Hello
+  let configuration: RelayDestination.Configuration
+  let logger: Logger
+  let events = Mailbox<SessionEvent>()
+  let state = Mutex(State())
   private let startedAt = HostClock.now()
   /// What the hypervisor has answered to a ping: it has taken what came before.
-  private let pong = Atomic<UInt32>(0)
-  private let answered = ParkingSpot()
+  let pong = Atomic<UInt32>(0)
+  let answered = ParkingSpot()
 
-  private struct State {
+  struct State {
     var phase = Phase.setup
     var mode = RelayReport.Mode.verbatim
     var channels: [Connection] = []
@@ -141,139 +141,6 @@ final class RelayArrival: Sendable {
     }
   }
 
-  private func check() throws(MigrationFailure) -> BlockTable? {
-    guard !hello.blocks.isEmpty else { return nil }
-    let blocks: BlockTable
-    do throws(BlockTableError) { blocks = try BlockTable(hello.blocks) } catch {
-      throw MigrationFailure(.protocolViolation, "the declared RAM blocks are wrong: \(error)")
-    }
-    guard blocks.byteCount <= configuration.memoryLimit else {
-      throw MigrationFailure(
-        .refused,
-        "the guest has \(ByteCount.format(blocks.byteCount)), this proxy accepts "
-          + "\(ByteCount.format(configuration.memoryLimit)) (--memory-limit)")
-    }
-    guard hello.historyByteCount <= Self.historyByteCountMax else {
-      throw MigrationFailure(.refused, "its codec would hold \(ByteCount.format(UInt64(hello.historyByteCount))) here")
-    }
-    for raw in hello.codecs where CodecRegistry.codec(tag: CodecTag(rawValue: raw)) == nil {
-      throw MigrationFailure(.codecUnknown, "codec number \(raw) is unknown here; upgrade this proxy")
-    }
-    return blocks
-  }
-
-  private func connect() throws(MigrationFailure) -> Connection {
-    let dialer = Dialer(endpoint: configuration.hypervisor, options: .init())
-    do throws(TransportError) {
-      let connection = try dialer.connect(within: configuration.connectTimeout)
-      state.withLock { $0.hypervisor = connection }
-      return connection
-    } catch {
-      throw MigrationFailure(.hypervisorFailed, "the hypervisor does not listen (-incoming): \(error)")
-    }
-  }
-
-  private func gather(_ count: Int) throws(MigrationFailure) -> [Connection] {
-    var channels = [Connection?](repeating: nil, count: count)
-    let deadline = HostClock.now() + configuration.setupTimeout.nanoseconds
-    while channels.contains(where: { $0 == nil }) {
-      guard let event = events.next(nanoseconds: Int64(clamping: deadline - min(deadline, HostClock.now()))) else {
-        throw MigrationFailure(
-          .peerLost, "\(control.peer) opened \(channels.count { $0 != nil }) of its \(count) data channels in time")
-      }
-      if case .cancel(let reason) = event { throw MigrationFailure(.cancelled, reason) }
-      guard case .visitor(.dataChannel(let visitor, let attach)) = event else { continue }
-      let index = Int(attach.channel) - 1
-      guard channels.indices.contains(index), channels[index] == nil else {
-        visitor.refuse("wrong channel")
-        continue
-      }
-      visitor.connection.setTimeout(nil)
-      try visitor.send(.attached)
-      channels[index] = visitor.connection
-    }
-    let gathered = channels.compactMap { $0 }
-    state.withLock { $0.channels = gathered }
-    return gathered
-  }
-
-  /// The stream's beginning, which must declare the blocks that were agreed on.
-  private func parse(_ bytes: [UInt8], _ blocks: BlockTable) throws(MigrationFailure) -> StreamOpening {
-    let opening: StreamOpening
-    do throws(StreamError) { opening = try StreamOpening(parsing: bytes) } catch {
-      throw MigrationFailure(.protocolViolation, "\(control.peer): the stream's beginning: \(error)")
-    }
-    let agree =
-      opening.blocks.count == blocks.blocks.count
-      && zip(opening.blocks, blocks.blocks).allSatisfy { $0.name == $1.name && $0.byteCount == $1.byteCount }
-    guard agree else {
-      throw MigrationFailure(.protocolViolation, "\(control.peer): the stream declares other RAM blocks than the proxy")
-    }
-    return opening
-  }
-
-  /// Where pages go: the hypervisor's own memory if it can be had, else a copy.
-  private func reserve(
-    _ blocks: BlockTable, _ opening: StreamOpening?, _ hypervisor: Connection, after byteCount: Int
-  ) throws(MigrationFailure) -> ArrivingMemory {
-    var shared: [Int: FileDescriptor] = [:]
-    if let opening {
-      switch try whyNotDirect(opening, hypervisor).map({ .failure($0) })
-        ?? configuration.direct.open(hypervisor, opening.blocks)
-      {
-      case .success(let files): shared = files
-      case .failure(let reason):
-        if configuration.direct != .off { logger.info("pages go through the hypervisor's stream: \(reason)") }
-      }
-    }
-    defer { for file in shared.values { try? file.close() } }
-    state.withLock { state in
-      state.mode = shared.isEmpty ? .pages : .direct
-      state.guestByteCount = blocks.byteCount
-    }
-    do throws(GuestMemoryError) { return try ArrivingMemory(blocks, shared: shared) } catch {
-      throw MigrationFailure(output: error)
-    }
-  }
-
-  /// Waits until the hypervisor has taken the stream's beginning: before that it writes its memory itself.
-  private func whyNotDirect(
-    _ opening: StreamOpening, _ hypervisor: Connection
-  ) throws(MigrationFailure) -> DirectMemory.Absence? {
-    if configuration.direct == .off { return "it was turned off" }
-    if opening.advisesPostcopy { return "the source may go on with postcopy, which discards memory" }
-    let limit: Int64 = 3_000_000_000
-    if opening.hasReturnPath, let ping = opening.ping {
-      let isAnswered = answered.wait(nanoseconds: limit) { self.pong.load(ordering: .acquiring) == ping }
-      return isAnswered ? nil : "the hypervisor has not answered its ping"
-    }
-    let deadline = HostClock.now() + UInt64(limit)
-    while HostClock.now() < deadline {
-      if hypervisor.unsentByteCount == 0 {
-        // Read, and a moment to work on it.
-        HostClock.sleep(nanoseconds: 50_000_000)
-        return nil
-      }
-      HostClock.sleep(nanoseconds: 1_000_000)
-    }
-    return "the hypervisor does not read"
-  }
-
-  private func receive(into memory: ArrivingMemory, _ data: [Connection]) -> ReceivingPipeline {
-    let placement = configuration.placement.plan(interface: data.first?.interfaceName) { request in
-      request.receiverCount = data.count
-    }
-    let pipeline = ReceivingPipeline(
-      memory: memory, connections: data,
-      session: .init(
-        codecs: hello.codecs.map { CodecTag(rawValue: $0) }, laneCount: hello.laneCount,
-        channelCount: hello.channelCount, historyByteCount: hello.historyLog == 0 ? 0 : 1 << Int(hello.historyLog),
-        features: hello.features),
-      placement: placement, onEvent: { [events] in events.post(.receiving($0)) })
-    state.withLock { $0.pipeline = pipeline }
-    return pipeline
-  }
-
   private func lost(_ hypervisor: Connection, _ error: TransportError) -> MigrationFailure {
     MigrationFailure(.hypervisorFailed, "the destination's hypervisor is gone (see its log): \(error)")
   }
@@ -361,7 +228,7 @@ final class RelayArrival: Sendable {
   }
 
   /// Most memory for codecs with a history.
-  private static let historyByteCountMax = 1 << 30
+  static let historyByteCountMax = 1 << 30
   /// Messages that may wait for pages, and bytes of the stream that may wait here: twice what a source lets out.
   private static let waitingCountMax = 4096
   private static let underWayMax: UInt64 = 512 << 20
@@ -389,54 +256,5 @@ final class RelayArrival: Sendable {
     report.iterations = now.iteration
     report.failure = now.failure.map { .init($0) }
     return report
-  }
-}
-
-/// How far the lanes have come: an iteration is complete when all of them have.
-struct LaneMarks {
-  private var last: [UInt32]
-  /// The last iteration that is complete.
-  private(set) var complete: UInt32 = 0
-
-  init(laneCount: Int) { last = Array(repeating: 0, count: laneCount) }
-
-  /// - Returns: the last complete iteration, if that is another than before.
-  mutating func note(_ lane: Int, _ iteration: UInt32) throws(MigrationFailure) -> UInt32? {
-    guard last.indices.contains(lane), iteration == last[lane] + 1 else {
-      throw MigrationFailure(.protocolViolation, "lane \(lane) has ended iteration \(iteration) unduly")
-    }
-    last[lane] = iteration
-    guard let least = last.min(), least > complete else { return nil }
-    complete = least
-    return complete
-  }
-}
-
-/// What a hypervisor answers, as far as it matters here: `be16 type, be16 length, data`.
-struct ReturnPath {
-  private var bytes: [UInt8] = []
-  private var isLost = false
-
-  /// The number of the last pong among further bytes, if there is one.
-  mutating func pong(in more: ArraySlice<UInt8>) -> UInt32? {
-    guard !isLost else { return nil }
-    bytes += more
-    var found: UInt32?
-    var at = 0
-    while bytes.count - at >= 4 {
-      let type = Int(bytes[at]) << 8 | Int(bytes[at + 1])
-      let count = Int(bytes[at + 2]) << 8 | Int(bytes[at + 3])
-      // Only pongs are expected while this matters.
-      guard type == 2, count == 4 else {
-        isLost = true
-        bytes = []
-        return found
-      }
-      guard bytes.count - at >= 8 else { break }
-      found = bytes[at + 4..<at + 8].reduce(0) { $0 << 8 | UInt32($1) }
-      at += 8
-    }
-    bytes.removeFirst(at)
-    return found
   }
 }

@@ -53,22 +53,22 @@ public final class RelaySource: Sendable {
     }
   }
 
-  private static let answerLimit = Duration.seconds(30)
+  static let answerLimit = Duration.seconds(30)
   /// What codecs with a history look back over, all lanes together.
-  private static let historyByteCount: UInt64 = 64 << 20
+  static let historyByteCount: UInt64 = 64 << 20
   /// At least so long between two iterations: their marks and acknowledgements cost as much as some pages.
   private static let pauseNanoseconds: UInt64 = 2_000_000
 
-  private let hypervisor: Connection
-  private let siblings: Siblings
+  let hypervisor: Connection
+  let siblings: Siblings
   let configuration: Configuration
-  private let logger: Logger
-  private let events = Mailbox<SessionEvent>()
+  let logger: Logger
+  let events = Mailbox<SessionEvent>()
   private let news = ParkingSpot()
-  private let produced = ParkingSpot()
-  private let producedIteration = Atomic<UInt32>(0)
+  let produced = ParkingSpot()
+  let producedIteration = Atomic<UInt32>(0)
   private let stopped = Atomic<Bool>(false)
-  private let cancelled = Atomic<Bool>(false)
+  let cancelled = Atomic<Bool>(false)
   let window: RelayWindow
   let stream: DepartingStream
   let state = Mutex(State())
@@ -151,7 +151,7 @@ public final class RelaySource: Sendable {
     events.close()
   }
 
-  private var isStopped: Bool { stopped.load(ordering: .relaxed) }
+  var isStopped: Bool { stopped.load(ordering: .relaxed) }
 
   // MARK: Setup
 
@@ -206,182 +206,6 @@ public final class RelaySource: Sendable {
       if let farewell = error.farewell { try? control.send(farewell, within: SessionPatience.lastWords) }
       throw error
     }
-  }
-
-  /// Waits until pages may come; the hypervisor may answer before that.
-  private func awaitReserved(_ control: ControlChannel) throws(MigrationFailure) {
-    while true {
-      switch try answer(control) {
-      case .reserved: return
-      case .relay(let relay): try pass(relay.bytes)
-      case .relayTaken(let byteCount): settle { $0.taken = max($0.taken, byteCount) }
-      default: throw MigrationFailure(.protocolViolation, "\(control.peer) did not say 'reserved'")
-      }
-    }
-  }
-
-  /// Hands an answer to the hypervisor.
-  private func pass(_ bytes: [UInt8]) throws(MigrationFailure) {
-    do throws(TransportError) { try hypervisor.send(bytes) } catch {
-      throw MigrationFailure(.hypervisorFailed, "the hypervisor does not take its answers: \(error)")
-    }
-  }
-
-  /// Whether this connection has the stream: by its first bytes, once they have come. One that stays silent while another
-  /// has the stream is for later (postcopy's, that preempts), and needs to be there.
-  private func recognise() throws(MigrationFailure) -> Bool {
-    var first = [UInt8](repeating: 0, count: 4)
-    hypervisor.setTimeouts(receive: .milliseconds(100), send: nil)
-    defer { hypervisor.setTimeouts(receive: nil, send: nil) }
-    var silences = 0
-    while true {
-      let got: Int?
-      do throws(TransportError) {
-        got = try hypervisor.peek(into: &first)
-      } catch {
-        if let reason = takeCancel() { throw MigrationFailure(.cancelled, reason) }
-        throw MigrationFailure(.hypervisorFailed, "the hypervisor's connection: \(error)")
-      }
-      switch got {
-      case 0: throw MigrationFailure(.hypervisorFailed, "the hypervisor has connected and closed without a word")
-      case nil:
-        silences += 1
-        if siblings.mainIsOpen, silences > 3 { return false }
-      case .some(4...): return first == Array("QEVM".utf8)
-      // A word that is still coming.
-      default: HostClock.sleep(nanoseconds: 1_000_000)
-      }
-    }
-  }
-
-  private func takeCancel() -> String? {
-    while let event = events.next(nanoseconds: 0) {
-      if case .cancel(let reason) = event { return reason }
-    }
-    return nil
-  }
-
-  /// The hypervisor's blocks, as the lanes count memory.
-  private static func table(_ blocks: [StreamBlock]) throws(MigrationFailure) -> BlockTable {
-    var base: UInt64 = 0
-    let list = blocks.map { block in
-      defer { base += block.byteCount }
-      return RAMBlock(name: block.name, guestPhysicalBase: base, byteCount: block.byteCount)
-    }
-    do throws(BlockTableError) { return try BlockTable(list) } catch {
-      throw MigrationFailure(.hypervisorFailed, "the hypervisor's RAM blocks are wrong: \(error)")
-    }
-  }
-
-  private func connect() throws(MigrationFailure) -> Connection {
-    let dialer = Dialer(endpoint: configuration.endpoint, options: configuration.socketOptions)
-    do throws(TransportError) {
-      let connection = try dialer.connect(
-        within: configuration.connectTimeout, isCancelled: { self.isStopped || self.cancelled.load(ordering: .relaxed) }
-      )
-      state.withLock { $0.connections.append(connection) }
-      return connection
-    } catch { throw MigrationFailure(connecting: error) }
-  }
-
-  private func introduce(
-    _ control: ControlChannel, _ blocks: BlockTable?
-  ) throws(MigrationFailure) -> ControlMessage.Accept {
-    let historyLog = historyLog(blocks)
-    let codecs = CodecRegistry.all.filter { historyLog > 0 || !($0 is any HistoryCodec.Type) }
-      .map { $0.identity.tag.rawValue }
-    let asked = HostClock.now()
-    try control.send(
-      .hello(
-        .init(
-          session: .random(), channelCount: configuration.channelCount, laneCount: configuration.laneCount,
-          features: blocks == nil ? .relay : [.relay, .deltas], codecs: codecs, historyLog: historyLog,
-          software: configuration.software,
-          blocks: blocks?.blocks ?? [])))
-    switch try answer(control) {
-    case .accept(let accept):
-      window.set(roundTrip: HostClock.now() - asked)
-      return accept
-    case .reject(let refusal), .error(let refusal): throw MigrationFailure(refusal, peer: control.peer)
-    default: throw MigrationFailure(.protocolViolation, "\(control.peer) answered 'hello' with something else")
-    }
-  }
-
-  /// What a lane's codec may look back over, as a base-2 logarithm.
-  private func historyLog(_ blocks: BlockTable?) -> UInt8 {
-    guard let blocks else { return 0 }
-    return SourceSession.historyLog(
-      configuration.codec, historyByteCount: Self.historyByteCount, guestByteCount: blocks.byteCount,
-      laneCount: configuration.laneCount)
-  }
-
-  private func attach(_ accept: ControlMessage.Accept) throws(MigrationFailure) -> [Connection] {
-    var data: [Connection] = []
-    for channel in 1...configuration.channelCount {
-      let connection = try connect()
-      connection.setTimeout(Self.answerLimit)
-      let attaching = ControlChannel(connection)
-      try attaching.send(.attach(.init(version: accept.version, token: accept.token, channel: UInt16(channel))))
-      switch try answer(attaching) {
-      case .attached: connection.setTimeout(nil)
-      case .reject(let refusal), .error(let refusal): throw MigrationFailure(refusal, peer: attaching.peer)
-      default: throw MigrationFailure(.protocolViolation, "\(attaching.peer) answered 'attach' with something else")
-      }
-      data.append(connection)
-    }
-    return data
-  }
-
-  private func answer(_ channel: ControlChannel) throws(MigrationFailure) -> ControlMessage {
-    let message = try channel.receive()
-    switch message {
-    case .error(let refusal), .reject(let refusal): throw MigrationFailure(refusal, peer: channel.peer)
-    case .cancel(let reason): throw .cancelled(byPeer: channel.peer, reason: reason)
-    default: return message
-    }
-  }
-
-  private func makePipeline(
-    _ blocks: BlockTable, _ data: [Connection]
-  ) throws(MigrationFailure) -> SendingPipeline {
-    let memory: DepartingMemory
-    do throws(GuestMemoryError) { memory = try DepartingMemory(blocks, keepsAll: configuration.keepsAll) } catch {
-      throw MigrationFailure(output: error)
-    }
-    let placement = configuration.placement.plan(interface: data.first?.interfaceName) { request in
-      request.laneCount = configuration.laneCount
-      request.channelCount = data.count
-    }
-    do throws(LaneError) {
-      let pipeline = try SendingPipeline(
-        memory: memory.source, pending: memory.pending, connections: data,
-        configuration: .init(
-          laneCount: configuration.laneCount, codec: configuration.codec,
-          historyByteCount: historyLog(blocks) == 0 ? 0 : 1 << Int(historyLog(blocks)), wantsDigests: false,
-          live: .init(
-            memory: memory.source, log: RelayLog(), heat: SpanHeat(blocks),
-            cacheBudget: CacheBudget(
-              configuration.deltaCache, guestByteCount: blocks.byteCount, laneCount: configuration.laneCount),
-            seed: SessionIdentity.random().low),
-          pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit), cpuCount: placement.allowance.workerCount,
-          placement: placement),
-        onEvent: { [self] event in
-          if case .iterationProduced(let number) = event {
-            producedIteration.store(number, ordering: .releasing)
-            produced.wake()
-          } else {
-            events.post(.sending(event))
-          }
-        })
-      pipeline.start()
-      state.withLock { state in
-        state.memory = memory
-        state.pipeline = pipeline
-        state.mode = .pages
-        state.guestByteCount = blocks.byteCount
-      }
-      return pipeline
-    } catch { throw MigrationFailure(error, with: "\(configuration.endpoint)", memory: MigrationFailure.init(output:)) }
   }
 
   // MARK: Sending
@@ -482,7 +306,7 @@ public final class RelaySource: Sendable {
   }
 
   /// The other half has more than before.
-  private func settle(_ note: (inout State) -> Void) {
+  func settle(_ note: (inout State) -> Void) {
     let (position, iteration) = state.withLock { state -> (UInt64?, UInt32) in
       note(&state)
       // A peer may say anything: no more than was begun is confirmed.
