@@ -177,7 +177,8 @@ let package = Package(
     .testTarget(
       name: "QEMUBridgeTests",
       dependencies: [
-        "QEMUBridge", "Migration", "Lanes", "Transport", "GuestMemory", "PageKernels", "PageCodecs", "PageModel",
+        "QEMUBridge", "Migration", "Lanes", "Wire", "Transport", "GuestMemory", "PageKernels", "PageCodecs",
+        "PageModel",
         "HostSystem", "TestSupport", system, .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
     .testTarget(

@@ -76,7 +76,7 @@ package final class ControlChannel: Sendable {
   /// - Parameters:
   ///   - number: from 1.
   ///   - receive: how its answer comes.
-  func attach(
+  package func attach(
     _ accept: ControlMessage.Accept, number: Int, receive: () throws(MigrationFailure) -> ControlMessage
   ) throws(MigrationFailure) {
     connection.setTimeout(Self.answerLimit)

@@ -173,17 +173,7 @@ public final class DestinationSession: Sendable {
     guard !hello.features.contains(.relay) else {
       throw MigrationFailure(.refused, "this is no proxy of a hypervisor ('pageferry proxy destination')")
     }
-    for raw in hello.codecs where CodecRegistry.codec(tag: CodecTag(rawValue: raw)) == nil {
-      throw MigrationFailure(
-        .codecUnknown, "codec number \(raw) is unknown here; upgrade this receiver or choose another")
-    }
-    guard Set(hello.codecs).count == hello.codecs.count else {
-      throw MigrationFailure(.protocolViolation, "a codec is listed twice")
-    }
-    let hasHistory = hello.codecs.contains { CodecRegistry.codec(tag: CodecTag(rawValue: $0)) is any HistoryCodec.Type }
-    guard !hasHistory || hello.historyLog != 0 else {
-      throw MigrationFailure(.protocolViolation, "a codec with a history is listed, and no size for it")
-    }
+    try hello.checkCodecs()
     if let expected = configuration.expectedBlocks, let difference = expected.difference(from: blocks) {
       throw MigrationFailure(.blocksDiffer, "RAM blocks differ: \(difference)")
     }

@@ -3,6 +3,7 @@ import GuestMemory
 import HostSystem
 import Lanes
 import Logging
+import PageCodecs
 import PageKernels
 import PageModel
 import Transport
@@ -216,6 +217,21 @@ extension ControlMessage.Attach {
 }
 
 extension ControlMessage.Hello {
+  /// Whether what frames are to be encoded with can be decoded here.
+  package func checkCodecs() throws(MigrationFailure) {
+    for raw in codecs where CodecRegistry.codec(tag: CodecTag(rawValue: raw)) == nil {
+      throw MigrationFailure(
+        .codecUnknown, "codec number \(raw) is unknown here; upgrade this receiver or choose another")
+    }
+    guard Set(codecs).count == codecs.count else {
+      throw MigrationFailure(.protocolViolation, "a codec is listed twice")
+    }
+    let hasHistory = codecs.contains { CodecRegistry.codec(tag: CodecTag(rawValue: $0)) is any HistoryCodec.Type }
+    guard !hasHistory || historyLog != 0 else {
+      throw MigrationFailure(.protocolViolation, "a codec with a history is listed, and no size for it")
+    }
+  }
+
   /// Whether the rest of it goes with lanes that move.
   var lanesCanMove: Bool {
     features.contains(.runningGuest) && !features.contains(.digests)

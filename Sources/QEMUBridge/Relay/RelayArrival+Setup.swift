@@ -28,9 +28,10 @@ extension RelayArrival {
     guard hello.historyByteCount <= Self.historyByteCountMax else {
       throw MigrationFailure(.refused, "its codec would hold \(ByteCount.format(UInt64(hello.historyByteCount))) here")
     }
-    for raw in hello.codecs where CodecRegistry.codec(tag: CodecTag(rawValue: raw)) == nil {
-      throw MigrationFailure(.codecUnknown, "codec number \(raw) is unknown here; upgrade this proxy")
+    guard hello.features.isSubset(of: [.relay, .deltas]) else {
+      throw MigrationFailure(.protocolViolation, "a relayed stream has no other features than deltas")
     }
+    try hello.checkCodecs()
     return blocks
   }
 

@@ -123,14 +123,8 @@ extension RelaySource {
     var data: [Connection] = []
     for channel in 1...configuration.channelCount {
       let connection = try connect()
-      connection.setTimeout(Self.answerLimit)
       let attaching = ControlChannel(connection)
-      try attaching.send(.attach(.init(version: accept.version, token: accept.token, channel: UInt16(channel))))
-      switch try answer(attaching) {
-      case .attached: connection.setTimeout(nil)
-      case .reject(let refusal), .error(let refusal): throw MigrationFailure(refusal, peer: attaching.peer)
-      default: throw MigrationFailure(.protocolViolation, "\(attaching.peer) answered 'attach' with something else")
-      }
+      try attaching.attach(accept, number: channel) { () throws(MigrationFailure) in try answer(attaching) }
       data.append(connection)
     }
     return data
