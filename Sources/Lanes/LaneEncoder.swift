@@ -27,6 +27,8 @@ final class LaneEncoder {
     /// How many lanes are at work.
     var laneCount: Int
     var counters: [LaneCounters]
+    /// See ``SendingPipeline/Live/heldBackNanoseconds``.
+    var heldBackNanoseconds: UInt64 = 0
 
     /// Time, in ns, for which a lane's word about the link holds.
     private static let linkLifetime: UInt64 = 100_000_000
@@ -63,6 +65,9 @@ final class LaneEncoder {
   private var pacedBefore: UInt64 = 0
   private let others: @Sendable () -> Others
   private var sentBefore: UInt64 = 0
+  /// Of the time before the frame: the lane had nothing to do because what feeds it was held back. That is waiting, too.
+  private var heldBack: UInt64 = 0
+  private var heldBackBefore: UInt64 = 0
 
   /// - Parameter historyByteCount: what the lane's codecs may look back over.
   init(
@@ -93,12 +98,19 @@ final class LaneEncoder {
   /// Whether nothing but raw frames is to be expected: then the lane may as well send them itself.
   var isPlain: Bool { chooser?.isPlain ?? !needsStaging }
 
-  /// The lane was idle, or feeds another channel: time that passed until now is nobody's.
+  /// The lane was idle, or feeds another channel: time that passed until now is nobody's, unless what feeds it was held back
+  /// by the destination and the link.
   func resume() {
-    since = (HostClock.now(), HostClock.threadCPU())
+    let now = HostClock.now()
+    let others = others()
+    let held = others.heldBackNanoseconds - min(others.heldBackNanoseconds, heldBackBefore)
+    heldBack = min(held, now - since.wall)
+    since = (now - heldBack, HostClock.threadCPU())
+    heldBackBefore = others.heldBackNanoseconds
+    guard heldBack == 0 else { return }
     busyBefore = busyNow
     pacedBefore = pacedNow
-    sentBefore = others().sentByteCount
+    sentBefore = others.sentByteCount
   }
 
   /// The lane feeds another channel: who receives that knows nothing of what was sent before.
@@ -258,10 +270,11 @@ final class LaneEncoder {
     chooser?.note(
       AdaptiveChooser.Frame(
         rung: current, dataByteCount: data, wireByteCount: wire, fairByteCount: Int(clamping: fair), elapsed: elapsed,
-        waiting: waiting ?? elapsed, busy: total,
+        waiting: min(elapsed, (waiting ?? elapsed) + heldBack), busy: total,
         receiverLimited: limited, working: now.cpu - since.cpu, encoding: encodingNanoseconds, sending: sending,
         linkOfOthers: others.link(at: now.wall)))
     since = now
+    (heldBack, heldBackBefore) = (0, others.heldBackNanoseconds)
     if let link = chooser?.linkSeen {
       lane.linkPicoseconds.store(UInt64(link * 1000), ordering: .relaxed)
       lane.linkSeenAt.store(now.wall, ordering: .relaxed)

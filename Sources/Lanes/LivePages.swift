@@ -12,7 +12,7 @@ import SystemPackage
 /// What this remembers of a page (a copy or a hash) describes exactly the bytes that were sent for it last: both are
 /// taken from the snapshot, never from guest memory a second time.
 struct LivePages: ~Copyable {
-  private let memory: ProcessMemorySource
+  private let memory: LiveMemory
   private let assignment: LaneAssignment
   private let counters: LaneCounters
   private let budget: CacheBudget
@@ -30,7 +30,7 @@ struct LivePages: ~Copyable {
   private(set) var repeatedCount = 0
 
   init(
-    lane: Int, memory: ProcessMemorySource, assignment: LaneAssignment, counters: LaneCounters, budget: CacheBudget,
+    lane: Int, memory: LiveMemory, assignment: LaneAssignment, counters: LaneCounters, budget: CacheBudget,
     seed: UInt64, node: Int?
   ) throws(LaneError) {
     self.memory = memory
@@ -110,22 +110,22 @@ struct LivePages: ~Copyable {
   private mutating func compare(_ pages: PageMask, block: Int, span: Int, first: Int, _ frame: FrameAssembler) {
     var (delta, zero, data) = (PageMask(0), PageMask(0), PageMask(0))
     frame.withDeltas { deltas in
-      memory.withBytes(block: block, span: span) { bytes in
-        var rest = pages
-        while rest != 0 {
-          let page = rest.trailingZeroBitCount
-          let bit = PageMask(1) << PageMask(page)
-          rest &= rest &- 1
-          guard let slot = cache?.slot(of: first + page) else { continue }
-          cache?.use(slot, iteration: iteration.number)
-          if iteration.kind == .mixed { noteRepeated(first + page) }
-          let now = bytes.extracting(page * PageGeometry.pageByteCount..<(page + 1) * PageGeometry.pageByteCount)
-          switch cache?.withPage(slot, { deltas.add(updating: &$0, to: now) }) ?? .unchanged {
-          case .unchanged: break
-          case .delta: delta |= bit
-          case .overflow:
-            if putFromCache(slot, behind: data.nonzeroBitCount, frame) { data |= bit } else { zero |= bit }
-          }
+      var rest = pages
+      while rest != 0 {
+        let page = rest.trailingZeroBitCount
+        let bit = PageMask(1) << PageMask(page)
+        rest &= rest &- 1
+        guard let slot = cache?.slot(of: first + page) else { continue }
+        cache?.use(slot, iteration: iteration.number)
+        if iteration.kind == .mixed { noteRepeated(first + page) }
+        let outcome = memory.withPage(block: block, span: span, page: page) { now in
+          cache?.withPage(slot) { deltas.add(updating: &$0, to: now) }
+        }
+        switch outcome ?? .unchanged {
+        case .unchanged: break
+        case .delta: delta |= bit
+        case .overflow:
+          if putFromCache(slot, behind: data.nonzeroBitCount, frame) { data |= bit } else { zero |= bit }
         }
       }
     }
@@ -159,10 +159,9 @@ struct LivePages: ~Copyable {
   ) {
     let (zero, data) = frame.withRoom(pages: pages.nonzeroBitCount) { room -> (PageMask, PageMask) in
       var hashes = InlineArray<64, UInt64>(repeating: 0)
-      let result = memory.withBytes(block: block, span: span) { bytes in
-        var found = hashes.mutableSpan
-        return Snapshot.take(span: bytes, wanted: pages, into: &room, hashes: &found, seed: seed)
-      }
+      var found = hashes.mutableSpan
+      let result = memory.snapshot(
+        block: block, span: span, wanted: pages, into: &room, hashes: &found, seed: seed)
       let zero = newlyZero(result.zeroMask, first)
       let known = iteration.kind == .mixed ? knownPages(pages & ~result.zeroMask, first) : isHot ? .max : 0
       let data = keepChanged(of: pages & ~result.zeroMask, first, hashes, in: &room)

@@ -8,7 +8,7 @@ final class LiveReader: SpanReader {
   private var pages: LivePages
 
   init(
-    lane: Int, memory: ProcessMemorySource, assignment: LaneAssignment, counters: LaneCounters, budget: CacheBudget,
+    lane: Int, memory: LiveMemory, assignment: LaneAssignment, counters: LaneCounters, budget: CacheBudget,
     seed: UInt64, node: Int?
   ) throws(LaneError) {
     pages = try LivePages(

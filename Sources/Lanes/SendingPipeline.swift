@@ -57,7 +57,7 @@ public final class SendingPipeline: Sendable {
 
   /// What lanes need besides the memory of a guest that runs.
   public struct Live: Sendable {
-    public var memory: ProcessMemorySource
+    public var memory: LiveMemory
     public var log: any DirtyLog
     public var heat: SpanHeat
     /// Stripes by which the guest's rate is judged.
@@ -65,11 +65,15 @@ public final class SendingPipeline: Sendable {
     public var cacheBudget: CacheBudget
     /// Of the session, for hashes of pages.
     public var seed: UInt64
+    /// For how long what writes to this memory was kept waiting until more is at the destination, so far. Lanes that have
+    /// nothing to do meanwhile wait for the link, and choose their codec accordingly.
+    public var heldBackNanoseconds: (@Sendable () -> UInt64)?
 
     public init(
-      memory: ProcessMemorySource, log: any DirtyLog, heat: SpanHeat, sample: DirtySample? = nil,
-      cacheBudget: CacheBudget, seed: UInt64
+      memory: LiveMemory, log: any DirtyLog, heat: SpanHeat, sample: DirtySample? = nil,
+      cacheBudget: CacheBudget, seed: UInt64, heldBackNanoseconds: (@Sendable () -> UInt64)? = nil
     ) {
+      self.heldBackNanoseconds = heldBackNanoseconds
       self.memory = memory
       self.log = log
       self.heat = heat
@@ -299,7 +303,8 @@ public final class SendingPipeline: Sendable {
           others: {
             LaneEncoder.Others(
               sentByteCount: self.sentByteCount, laneCount: self.lanesAtWork.load(ordering: .relaxed),
-              counters: self.counters)
+              counters: self.counters,
+              heldBackNanoseconds: self.configuration.live?.heldBackNanoseconds?() ?? 0)
           })
       },
       route: route, ring: rings[number], counters: counters[number], sendsUnsummed: configuration.sendsUnsummed,

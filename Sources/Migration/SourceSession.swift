@@ -260,7 +260,7 @@ public final class SourceSession: Sendable {
     var live: SendingPipeline.Live?
     if let log = guest.dirtyLog, let mapping = memory.mapping {
       live = .init(
-        memory: mapping, log: log, heat: heat, sample: sample, cacheBudget: cacheBudget,
+        memory: .mapped(mapping), log: log, heat: heat, sample: sample, cacheBudget: cacheBudget,
         seed: SessionIdentity.random().low)
     }
     let placement = configuration.placement.plan(interface: data.first?.interfaceName) { request in

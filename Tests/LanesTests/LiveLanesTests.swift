@@ -101,7 +101,7 @@ final class LiveLanes {
       memory: guest.source, pending: pending, connections: harness.near,
       configuration: .init(
         laneCount: lanes, codec: policy, historyByteCount: 1 << 20, wantsDigests: false,
-        live: .init(memory: guest.source, log: guest, heat: heat, cacheBudget: budget, seed: 42),
+        live: .init(memory: .mapped(guest.source), log: guest, heat: heat, cacheBudget: budget, seed: 42),
         pacer: Pacer(bytesPerSecond: bandwidth), cpuCount: cpus),
       onEvent: { [events = harness.events] in events.post(.sending($0)) })
     receiver = ReceivingPipeline(

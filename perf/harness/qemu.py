@@ -35,9 +35,10 @@ class Binary:
 
 
 def configuration(name):
-    """Capabilities and parameters of `none`, `xbzrle`, `multifd-CHANNELS-none|zstd|zlib` (levels are 1), or `pair-CODEC` and
-    `pair-direct-CODEC`: `none` through a proxy pair, the second into memory that is shared."""
-    if name == "none":
+    """Capabilities and parameters of `none`, `xbzrle`, `multifd-CHANNELS-none|zstd|zlib` (levels are 1), `socat`: `none`
+    through a pair of those, or `pair-CODEC` and `pair-direct-CODEC`: through a proxy pair, the second into memory that is
+    shared."""
+    if name in ("none", "socat"):
         return [], {}
     if name.startswith("pair-"):
         return ["return-path"], {}
@@ -45,8 +46,8 @@ def configuration(name):
         return ["xbzrle"], {"xbzrle-cache-size": 512 << 20}
     found = re.fullmatch(r"multifd-(\d+)-(none|zstd|zlib)", name)
     if not found:
-        raise HarnessError(f"QEMU configuration {name} is not none, xbzrle, multifd-CHANNELS-none|zstd|zlib or "
-                           "pair-[direct-]CODEC")
+        raise HarnessError(f"QEMU configuration {name} is not none, xbzrle, socat, multifd-CHANNELS-none|zstd|zlib "
+                           "or pair-[direct-]CODEC")
     return ["multifd"], {
         "multifd-channels": int(found.group(1)), "multifd-compression": found.group(2), "multifd-zlib-level": 1,
         "multifd-zstd-level": 1}
@@ -169,32 +170,40 @@ class QEMU:
                     f"memory-backend-memfd,id=ram0,size={size},share=on,{SAME_IDS}" if self.is_direct
                     else f"memory-backend-ram,id=ram0,size={size},{SAME_IDS}",
                     "-incoming", "defer"], folder, "destination", link.destination()))
-                if self.pair:
-                    return self._migrate_by_pair(link, *machines, size, watch, folder)
+                if self.pair or self.name == "socat":
+                    return self._migrate_between(link, *machines, size, watch, folder)
                 return self._migrate(link, *machines, size, watch, f"tcp:{link.address}:{PORT}")
             finally:
                 for machine in machines:
                     machine.stop()
 
-    def _migrate_by_pair(self, link, source, destination, size, watch, folder):
+    def _helpers(self, link, outgoing, incoming):
+        """What stands between the two: the commands at the destination and at the source, in the order of their start, and
+        what each says once it is ready."""
+        place = f"{link.address}:{PORT}"
+        if not self.pair:
+            return [(link.destination("socat", "-d", "-d", f"TCP-LISTEN:{PORT},bind={link.address},reuseaddr",
+                                      f"UNIX-CONNECT:{incoming}"), "listening on"),
+                    (link.source("socat", "-d", "-d", f"UNIX-LISTEN:{outgoing}", f"TCP:{place}"), "listening on")]
         command = pageferry_command()
+        return [(link.destination(command, "proxy", "destination", "--listen", place, "--insecure", "--connect",
+                                  f"unix:{incoming}", "--json"), "waiting for"),
+                (link.source(command, "proxy", "source", "--listen", f"unix:{outgoing}", "--to", place, "--json", "--codec",
+                             self.pair.removeprefix("direct-")), "waiting for")]
+
+    def _migrate_between(self, link, source, destination, size, watch, folder):
         incoming, outgoing = os.path.join(folder, "in"), os.path.join(folder, "out")
         ends = []
         try:
-            ends.append(End(link.destination(
-                command, "proxy", "destination", "--listen", f"{link.address}:{PORT}", "--insecure", "--connect",
-                f"unix:{incoming}", "--json")))
-            ends.append(End(link.source(
-                command, "proxy", "source", "--listen", f"unix:{outgoing}", "--to", f"{link.address}:{PORT}", "--json",
-                "--codec", self.pair.removeprefix("direct-"))))
-            for end in ends:
-                if not end.error.wait_for("waiting for", 30):
-                    raise HarnessError(f"a proxy did not start: {end.error.all()[-300:]}")
+            for words, ready in self._helpers(link, outgoing, incoming):
+                ends.append(End(words))
+                if not ends[-1].error.wait_for(ready, 30):
+                    raise HarnessError(f"{self.name}: a helper did not start: {ends[-1].error.all()[-300:]}")
             sample = self._migrate(link, source, destination, size, watch, f"unix:{outgoing}", f"unix:{incoming}",
                                    [end.process.pid for end in reversed(ends)])
             for end in ends:
                 if not end.wait(30):
-                    raise HarnessError("a proxy does not end")
+                    raise HarnessError(f"{self.name}: a helper does not end")
             return sample
         finally:
             for end in ends:

@@ -1,34 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-import CHostSystem
 import GuestMemory
-import HostSystem
 import Lanes
 import PageModel
 import Synchronization
 
 /// Pages between a hypervisor's stream and the lanes: the newest version of each that is not at the destination yet.
 ///
-/// Laid out as the guest's memory, in address space that is only populated where a page waits: the stream's thread stores
-/// pages, which makes them pending; lanes read them like a running guest's (what is overwritten while it is read is pending
-/// again and goes once more); what the destination has confirmed is given back. So a version that is overtaken by a newer
-/// one is never sent, and what this takes is what is under way, not what the guest has.
+/// The stream's thread stores pages in a pool, which makes them pending; lanes read them like a running guest's (what is
+/// overwritten while it is read is pending again and goes once more); what the destination has confirmed is given back. So
+/// a version that is overtaken by a newer one is never sent, and what this takes is what is under way, not what the guest
+/// has.
 @safe final class DepartingMemory: @unchecked Sendable {
   let blocks: BlockTable
   /// What lanes read.
-  let source: ProcessMemorySource
+  let pool: PagePool
   /// What lanes are to send.
   let pending: [SpanMap]
-  private let memory: AnonymousMemory
-  private let bases: [UnsafeMutableRawPointer]
   /// Stored since the last ``collect(for:)``.
   private let incoming: [SpanMap]
   private let touched = Mutex<[SpanPlace]>([])
   /// Whether pages stay after they were confirmed: for a stream with deltas of its own.
   let keepsAll: Bool
-
-  // The stream's thread only.
-  /// Pages that hold something here.
-  private var held: [[PageMask]]
+  /// The stream's thread only.
+  private var hand = PagePool.Hand()
   /// Spans that may be given back, with the iteration that sent them, oldest first.
   private let retired = Mutex<[(iteration: UInt32, spans: [SpanPlace])]>([])
   /// The iteration that each span was last part of. Written by ``collect(for:)``.
@@ -36,7 +30,6 @@ import Synchronization
   private let firstSpan: [Int]
   /// Versions that were overtaken before they were sent.
   let supersededPages = Atomic<UInt64>(0)
-  private let heldPages = Atomic<Int>(0)
 
   /// A span of a block.
   struct SpanPlace {
@@ -47,14 +40,9 @@ import Synchronization
   init(_ blocks: BlockTable, keepsAll: Bool) throws(GuestMemoryError) {
     self.blocks = blocks
     self.keepsAll = keepsAll
-    let memory = try AnonymousMemory(blocks: blocks, populateAhead: false, backing: .anonymous(hugePages: false))
-    self.memory = memory
-    unsafe bases = blocks.blocks.indices.map { unsafe memory.base(block: $0) }
-    // SAFETY: mapped as long as `memory` lives, which the source keeps.
-    unsafe source = ProcessMemorySource(blocks: blocks, bases: bases.map { UnsafeRawPointer($0) }, owner: memory)
+    pool = try PagePool(blocks)
     pending = blocks.blocks.map { SpanMap(block: $0) }
     incoming = blocks.blocks.map { SpanMap(block: $0) }
-    held = blocks.blocks.map { Array(repeating: 0, count: $0.spanCount) }
     var first = 0
     firstSpan = blocks.blocks.map { block in
       defer { first += block.spanCount }
@@ -67,43 +55,35 @@ import Synchronization
   deinit { unsafe lastIteration.deallocate() }
 
   /// Bytes of pages that are here.
-  var heldByteCount: Int { heldPages.load(ordering: .relaxed) * PageGeometry.pageByteCount }
+  var heldByteCount: Int { pool.heldByteCount }
 
   // MARK: The stream's thread
 
-  /// Whether a page's content is known here.
-  func holds(block: Int, page: Int) -> Bool {
-    held[block][page / PageGeometry.pagesPerSpan] & bit(page) != 0
+  /// Where a page lies, to be written whole; ``noteStored(block:page:)`` follows.
+  @unsafe func place(block: Int, page: Int) -> UnsafeMutableRawBufferPointer {
+    unsafe pool.place(block: block, page: page, &hand)
   }
 
-  /// Where a page lies, to be written; ``noteStored(block:page:)`` follows.
-  @unsafe func place(block: Int, page: Int) -> UnsafeMutableRawBufferPointer {
-    precondition(page >= 0 && page < blocks.pageCount(block: block), "a page outside its block")
-    // SAFETY: inside its block, by the precondition.
-    return unsafe UnsafeMutableRawBufferPointer(
-      start: bases[block] + page * PageGeometry.pageByteCount, count: PageGeometry.pageByteCount)
+  /// Where a page lies, with what it holds, to be changed; ``noteStored(block:page:)`` follows.
+  @unsafe func placeToChange(block: Int, page: Int) -> UnsafeMutableRawBufferPointer {
+    let isHeld = pool.holds(block: block, page: page)
+    let place = unsafe place(block: block, page: page)
+    if !isHeld { _ = unsafe place.initializeMemory(as: UInt8.self, repeating: 0) }
+    return unsafe place
   }
 
   /// A page was written: it is to be sent.
   /// - Returns: whether nothing was waiting before.
-  func noteStored(block: Int, page: Int) -> Bool {
-    let span = page / PageGeometry.pagesPerSpan
-    if held[block][span] & bit(page) == 0 {
-      held[block][span] |= bit(page)
-      heldPages.add(1, ordering: .relaxed)
-    }
-    return announce(block, span, page)
-  }
+  func noteStored(block: Int, page: Int) -> Bool { announce(block, page / PageGeometry.pagesPerSpan, page) }
 
   /// A page is zero from now on.
   /// - Returns: whether nothing was waiting before.
   func clear(block: Int, page: Int) -> Bool {
-    let span = page / PageGeometry.pagesPerSpan
     // What is not held reads as zeros.
-    if held[block][span] & bit(page) != 0 {
+    if pool.holds(block: block, page: page) {
       _ = unsafe place(block: block, page: page).initializeMemory(as: UInt8.self, repeating: 0)
     }
-    return announce(block, span, page)
+    return announce(block, page / PageGeometry.pagesPerSpan, page)
   }
 
   private func announce(_ block: Int, _ span: Int, _ page: Int) -> Bool {
@@ -130,35 +110,17 @@ import Synchronization
         return first.spans
       }
       guard let next else { return }
-      var run: (block: Int, spans: Range<Int>)?
       for place in next {
         let (block, span) = (Int(place.block), Int(place.span))
         // Only this thread makes pages incoming: what is not now stays so until this returns. Looked at first: who has taken
         // them meanwhile had said before with which iteration they go.
-        guard held[block][span] != 0, incoming[block].pages(span: span) == 0 else { continue }
+        guard incoming[block].pages(span: span) == 0 else { continue }
         atomicMemoryFence(ordering: .acquiring)
         guard iteration(block, span) <= confirmed else { continue }
-        heldPages.subtract(held[block][span].nonzeroBitCount, ordering: .relaxed)
-        held[block][span] = 0
-        if let open = run, open.block == block, open.spans.upperBound == span {
-          run = (block, open.spans.lowerBound..<span + 1)
-        } else {
-          giveBack(run)
-          run = (block, span..<span + 1)
-        }
+        // No lane reads it: nothing of it is pending or under way.
+        pool.giveBack(block: block, span: span)
       }
-      giveBack(run)
     }
-  }
-
-  private func giveBack(_ run: (block: Int, spans: Range<Int>)?) {
-    guard let run else { return }
-    let end = min(
-      run.spans.upperBound * PageGeometry.spanByteCount,
-      blocks.pageCount(block: run.block) * PageGeometry.pageByteCount)
-    let begin = run.spans.lowerBound * PageGeometry.spanByteCount
-    // SAFETY: inside the block; no lane reads it, because nothing of it is pending or under way.
-    _ = unsafe hs_drop_pages(bases[run.block] + begin, end - begin)
   }
 
   private func iteration(_ block: Int, _ span: Int) -> UInt32 {

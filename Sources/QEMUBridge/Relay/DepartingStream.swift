@@ -215,8 +215,11 @@ final class DepartingStream: @unchecked Sendable {
       isNews = memory.clear(block: record.block, page: page)
     case .xbzrle where !memory.keepsAll:
       return try turnVerbatim(record)
-    case .zero, .plain, .xbzrle, .compressed:
-      if record.encoding == .xbzrle { counters.deltaPages += 1 }
+    case .xbzrle:
+      counters.deltaPages += 1
+      try unsafe decode(record, into: memory.placeToChange(block: record.block, page: page), at: offset)
+      isNews = memory.noteStored(block: record.block, page: page)
+    case .zero, .plain, .compressed:
       try unsafe decode(record, into: memory.place(block: record.block, page: page), at: offset)
       isNews = memory.noteStored(block: record.block, page: page)
     }

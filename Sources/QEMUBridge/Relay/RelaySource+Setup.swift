@@ -152,15 +152,16 @@ extension RelaySource {
     }
     do throws(LaneError) {
       let pipeline = try SendingPipeline(
-        memory: memory.source, pending: memory.pending, connections: data,
+        memory: memory.pool, pending: memory.pending, connections: data,
         configuration: .init(
           laneCount: configuration.laneCount, codec: configuration.codec,
           historyByteCount: historyLog(blocks) == 0 ? 0 : 1 << Int(historyLog(blocks)), wantsDigests: false,
           live: .init(
-            memory: memory.source, log: RelayLog(), heat: SpanHeat(blocks),
+            memory: .pooled(memory.pool), log: RelayLog(), heat: SpanHeat(blocks),
             cacheBudget: CacheBudget(
               configuration.deltaCache, guestByteCount: blocks.byteCount, laneCount: configuration.laneCount),
-            seed: SessionIdentity.random().low),
+            seed: SessionIdentity.random().low,
+            heldBackNanoseconds: { [window] in window.stalledNanoseconds.load(ordering: .relaxed) }),
           pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit), cpuCount: placement.allowance.workerCount,
           placement: placement),
         onEvent: { [self] event in

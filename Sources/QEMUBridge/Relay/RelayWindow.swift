@@ -35,6 +35,8 @@ final class RelayWindow: Sendable {
     var roundTrip = 0.0
   }
 
+  /// For how long nothing could be taken, in nanoseconds.
+  let stalledNanoseconds = Atomic<UInt64>(0)
   private let state = Mutex(State())
   private let room = ParkingSpot()
 
@@ -45,11 +47,16 @@ final class RelayWindow: Sendable {
   /// - Returns: how many bytes, at most `wanted`; 0 once it was stopped.
   func awaitRoom(_ wanted: Int) -> Int {
     var free = 0
-    _ = room.wait {
-      self.state.withLock { state in
+    func look() -> Bool {
+      state.withLock { state in
         free = state.isStopped ? 0 : min(wanted, state.limit - Int(clamping: state.taken - state.confirmed))
         return free > 0 || state.isStopped
       }
+    }
+    if !look() {
+      let started = HostClock.now()
+      _ = room.wait { look() }
+      stalledNanoseconds.add(HostClock.now() - started, ordering: .relaxed)
     }
     return max(0, free)
   }

@@ -24,8 +24,8 @@ struct DepartingMemoryTests {
   }
 
   private static func byte(_ memory: DepartingMemory, _ block: Int, _ page: Int) -> UInt8 {
-    memory.source.withBytes(block: block, span: page / 64) {
-      unsafe $0.unsafeLoad(fromByteOffset: page % 64 * 4096 + 77, as: UInt8.self)
+    memory.pool.withPage(block: block, page: page) {
+      unsafe $0.unsafeLoad(fromByteOffset: 77, as: UInt8.self)
     }
   }
 
@@ -69,10 +69,10 @@ struct DepartingMemoryTests {
     _ = Self.store(memory, 0, 1, 5)
     _ = memory.collect(for: 1)
     memory.release(upTo: 1)
-    #expect(memory.holds(block: 0, page: 1) && Self.byte(memory, 0, 1) == 5)
+    #expect(memory.pool.holds(block: 0, page: 1) && Self.byte(memory, 0, 1) == 5)
     _ = memory.clear(block: 0, page: 1)
     #expect(Self.byte(memory, 0, 1) == 0)
-    #expect(!memory.holds(block: 0, page: 2))
+    #expect(!memory.pool.holds(block: 0, page: 2))
   }
 
   @Test(
