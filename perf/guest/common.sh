@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# Sourced by `build` and `capture`: messages, the cache folder, ownership. Not a program of its own.
+# Sourced by `build`, `build-live` and `capture`: messages, the cache folder, ownership, Debian's packages. Not a program of
+# its own.
 
-# Exit codes of both programs; the --help texts document them.
+# Exit codes of all of them; the --help texts document them.
 # shellcheck disable=SC2034 # used by the programs that source this
 readonly EXIT_FAILED=1 EXIT_USAGE=2 EXIT_MISSING=3
 
@@ -71,4 +72,39 @@ interruptible() {
   wait "$helper_pid" || status=$?
   helper_pid=''
   return "$status"
+}
+
+# --- Debian's packages, with $work, a folder for what is needed meanwhile
+
+# Depends on the kernel package of the day. It has the serial console and initramfs built in, and needs no module for either.
+readonly KERNEL=linux-image-cloud-amd64
+
+# apt with package lists of its own: works without root, leaves the host's lists alone, and cannot ask for a
+# version that the archive has replaced since the host's last update. Always amd64, whatever the host is.
+private_apt() {
+  local tool=$1
+  shift
+  "$tool" -q -o Dir::State="$work/apt" -o Dir::Cache="$work/apt" -o Dir::Cache::archives="$work/apt/archives" \
+    -o Dir::State::status="$work/apt/status" -o APT::Architecture=amd64 -o APT::Architectures=amd64 \
+    -o APT::Sandbox::User=root -o Debug::NoLocking=1 -o Acquire::Languages=none "$@"
+}
+
+fetch_lists() {
+  mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial"
+  : >"$work/apt/status"
+  note "fetching the package lists"
+  private_apt apt-get update >"$work/log" 2>&1 || failed_step "apt could not fetch its package lists"
+}
+
+# current_kernel: the name of its package
+current_kernel() {
+  local name
+  name=$(private_apt apt-cache depends "$KERNEL" | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1)
+  [ -n "$name" ] || fail "$EXIT_FAILED" "apt knows no package $KERNEL; use a Debian (12 or later) package source"
+  printf '%s\n' "$name"
+}
+
+failed_step() {
+  tail -n 5 "$work/log" >&2
+  fail "$EXIT_FAILED" "$1 (its last lines are above); check the network and the package sources, then run it again"
 }
