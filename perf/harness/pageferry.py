@@ -83,10 +83,10 @@ class End:
             self.process.wait()
 
     def last_object(self):
-        """The last JSON object of its output: one that fills all of it, or the last line."""
+        """The last JSON value of its output: one that fills all of it, or the last line."""
         text = self.out.all()
         try:
-            return json.loads(text if text.startswith("{\n") else text.splitlines()[-1])
+            return json.loads(text if text.startswith(("{\n", "[\n")) else text.splitlines()[-1])
         except (ValueError, IndexError) as error:
             raise HarnessError(f"no report: {self.error.all()[-300:]}") from error
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stock QEMU as the peer: two of them, with the same memory content, that never run a guest instruction."""
+"""Stock QEMU: its monitor, and as the peer two of them, with the same memory content, that never run a guest instruction."""
 import json, os, re, shlex, shutil, socket, subprocess, tempfile, time
 
 from . import HarnessError
@@ -56,17 +56,18 @@ def configuration(name):
 class Machine:
     """One QEMU process and its monitor."""
 
-    def __init__(self, binary, words, folder, name, prefix):
+    def __init__(self, binary, words, folder, name, prefix, accelerator="tcg", paused=True):
         path = os.path.join(folder, name)
         self.log = open(path + ".log", "w+")
         self.process = subprocess.Popen(
-            [*prefix, *binary.words, "-name", f"guest={name},debug-threads=on", "-accel", "tcg", "-smp", "1",
-             "-nodefaults", "-display", "none", "-no-user-config", "-S", "-qmp", f"unix:{path},server=on,wait=off", *words],
+            [*prefix, *binary.words, "-name", f"guest={name},debug-threads=on", "-accel", accelerator, "-smp",
+             "1", "-nodefaults", "-display", "none", "-no-user-config", *(["-S"] if paused else []), "-qmp",
+             f"unix:{path},server=on,wait=off", *words],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         try:
             self.monitor = self._connect(path)
             self.lines = self.monitor.makefile("r")
-            self.lines.readline()
+            self._receive()
             self.command("qmp_capabilities")
         except BaseException:
             self.stop()
@@ -96,6 +97,8 @@ class Machine:
             line = self.lines.readline()
         except TimeoutError as error:
             raise HarnessError(f"QEMU was silent for {TIME_LIMIT} s") from error
+        except ConnectionResetError:
+            line = ""
         if not line:
             self.log.seek(0)
             raise HarnessError(f"QEMU ended: {self.log.read().strip()[-300:]}")
@@ -105,7 +108,10 @@ class Machine:
         words = {"execute": name}
         if arguments:
             words["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
-        self.monitor.sendall(json.dumps(words).encode() + b"\n")
+        try:
+            self.monitor.sendall(json.dumps(words).encode() + b"\n")
+        except BrokenPipeError:
+            pass  # It has ended, as reading will find.
         while True:
             answer = self._receive()
             if "return" in answer:
@@ -125,7 +131,7 @@ class Machine:
         self.command("migrate-set-capabilities", capabilities=states)
         known = self.command("query-migrate-parameters")
         self.command("migrate-set-parameters", **{
-            key: value for key, value in (parameters | {"max-bandwidth": MAX_BANDWIDTH}).items()
+            key: value for key, value in ({"max-bandwidth": MAX_BANDWIDTH} | parameters).items()
             if key in known or key.startswith("multifd-z")})
 
     def stop(self):
