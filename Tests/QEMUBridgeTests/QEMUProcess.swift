@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import TestSupport
 
-/// A QEMU of this host, with a small machine that runs nothing but its firmware; spoken to by QMP.
+/// A QEMU of this host, with a small machine that runs nothing but its firmware, unless it is told to; spoken to by QMP.
 final class QEMUProcess {
-  static let path: String? = ["/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64"]
-    .first { FileManager.default.isExecutableFile(atPath: $0) }
+  /// The program, and words that it needs (`-L DIR`): `$PAGEFERRY_QEMU`, or the one that is installed.
+  private static let command: [String]? = {
+    if let words = ProcessInfo.processInfo.environment["PAGEFERRY_QEMU"], !words.isEmpty {
+      return words.split(separator: " ").map(String.init)
+    }
+    return ["/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64"]
+      .first { FileManager.default.isExecutableFile(atPath: $0) }.map { [$0] }
+  }()
+  static let path: String? = command?.first
+  /// RAM unless it is told: no multiple of 256 KiB, with which QEMU before 9.0 loses writes of an emulated guest that runs
+  /// while it is migrated.
+  static let ramByteCount = (16 << 20) - 8192
 
   struct Failure: Error, CustomStringConvertible {
     let description: String
@@ -16,24 +27,31 @@ final class QEMUProcess {
   private var received = Data()
 
   /// - Parameters:
-  ///   - memoryFile: what the guest's RAM is, 16 MiB; nil: a memfd of its own.
+  ///   - memoryFile: what the guest's RAM is; nil: a memfd of its own.
+  ///   - byteCount: of RAM; a multiple of 8 KiB.
   ///   - incoming: what to load: the address of a stream (`exec:cat file`), or `defer`.
+  ///   - isHeld: whether what was loaded waits for `cont`.
   ///   - isShared: whether other processes can write its RAM.
-  init(memoryFile: String?, incoming: String? = nil, isShared: Bool = true) throws {
-    guard let path = Self.path else { throw Failure(description: "no QEMU") }
+  ///   - words: of its command line, besides.
+  init(
+    memoryFile: String?, byteCount: Int = ramByteCount, incoming: String? = nil, isHeld: Bool = true,
+    isShared: Bool = true, words: [String] = []
+  ) throws {
+    guard let command = Self.command, let path = command.first else { throw Failure(description: "no QEMU") }
     process.executableURL = URL(fileURLWithPath: path)
+    let size = "\(byteCount >> 10)K"
     process.arguments =
-      [
-        "-accel", "tcg", "-nodefaults", "-display", "none", "-m", "16", "-qmp", "stdio", "-object",
+      command.dropFirst() + [
+        "-accel", "tcg", "-nodefaults", "-no-reboot", "-display", "none", "-m", size, "-qmp", "stdio", "-object",
         (memoryFile.map { "memory-backend-file,mem-path=\($0)" } ?? "memory-backend-memfd")
-          + ",id=pc.ram,size=16M,share=\(isShared ? "on" : "off")", "-M", "pc,memory-backend=pc.ram",
-      ] + (incoming.map { ["-S", "-incoming", $0] } ?? [])
+          + ",id=pc.ram,size=\(size),share=\(isShared ? "on" : "off")", "-M", "pc,memory-backend=pc.ram",
+      ] + (incoming.map { ["-incoming", $0] + (isHeld ? ["-S"] : []) } ?? []) + words
     process.standardInput = input
     process.standardOutput = output
     process.standardError = FileHandle.nullDevice
     try process.run()
     _ = try line { $0["QMP"] != nil }
-    try command("qmp_capabilities")
+    try self.command("qmp_capabilities")
   }
 
   /// Runs a QMP command, and returns what it answers.
@@ -45,13 +63,57 @@ final class QEMUProcess {
     return answer["return"] as? [String: Any] ?? [:]
   }
 
-  /// Asks again until `isReached`, ten seconds at most.
-  func wait(_ name: String, _ isReached: ([String: Any]) -> Bool) throws {
-    for _ in 0..<200 {
-      if isReached(try command(name)) { return }
+  /// Asks again until `isReached`, ten seconds at most unless told.
+  func wait(_ name: String, seconds: Int = 10, _ isReached: ([String: Any]) -> Bool) throws {
+    var last: [String: Any] = [:]
+    for _ in 0..<seconds * 20 {
+      last = try command(name)
+      if isReached(last) { return }
       Thread.sleep(forTimeInterval: 0.05)
     }
-    throw Failure(description: "\(name): not reached")
+    throw Failure(description: "\(name): not reached: \(last)")
+  }
+
+  /// Asks again until its status is one of these.
+  func wait(until statuses: String..., seconds: Int = 10) throws {
+    try wait("query-status", seconds: seconds) { statuses.contains($0["status"] as? String ?? "") }
+  }
+
+  /// Switches capabilities on, and lifts the bandwidth limit.
+  func configure(_ capabilities: [String], _ parameters: [String: Any] = [:]) throws {
+    let list = capabilities.map { ["capability": $0, "state": true] as [String: Any] }
+    if !list.isEmpty { try command("migrate-set-capabilities", ["capabilities": list]) }
+    try command("migrate-set-parameters", ["max-bandwidth": 10_000_000_000].merging(parameters) { $1 })
+  }
+
+  /// How a migration of its guest stands: `active`, `completed`, `failed` …
+  var migration: String { get throws { try command("query-migrate")["status"] as? String ?? "none" } }
+
+  /// Waits until a migration of its guest has ended.
+  /// - Returns: how.
+  func waitForMigration(seconds: Int = 30) throws -> String {
+    var status = ""
+    try wait("query-migrate", seconds: seconds) {
+      status = $0["status"] as? String ?? ""
+      return ["completed", "failed", "cancelled"].contains(status)
+    }
+    return status
+  }
+
+  /// The guest's RAM as QEMU itself gives it.
+  func savedMemory(in folder: TemporaryDirectory, as name: String) throws -> [UInt8] {
+    try command("pmemsave", ["val": 0, "size": Self.ramByteCount, "filename": folder.file(name)])
+    return try TemporaryDirectory.read(folder.file(name))
+  }
+
+  /// Whether no guest runs in it, after a migration to it has failed: it has ended, or still waits for one.
+  func hasNoGuest() -> Bool {
+    for _ in 0..<100 {
+      guard isRunning, let status = try? command("query-status")["status"] as? String else { return true }
+      if !["inmigrate", "prelaunch"].contains(status) { return false }
+      Thread.sleep(forTimeInterval: 0.05)
+    }
+    return true
   }
 
   private func line(_ isWanted: ([String: Any]) -> Bool) throws -> [String: Any] {

@@ -150,13 +150,16 @@ final class ProxyPair: Sendable {
   let directory = TemporaryDirectory()
   let departure: RelayDeparture
   let destination: RelayDestination
+  /// What is between the halves, if it can fail.
+  let wire: BrittleWire?
   /// The destination hypervisor's, unless there is a real one.
   private let incoming: Listener?
   private let results = Mutex<(source: [RelayReport], destination: [RelayReport])>(([], []))
 
   init(
     codec: String = "none", deltaCache: CacheBudget.Size = .automatic, channels: Int = 2, bandwidth: UInt64 = 0,
-    keepsAll: Bool = false, direct: (TemporaryDirectory) -> DirectMemory = { _ in .off }, hasHypervisor: Bool = true
+    keepsAll: Bool = false, direct: (TemporaryDirectory) -> DirectMemory = { _ in .off }, hasHypervisor: Bool = true,
+    isBrittle: Bool = false, silenceSeconds: Int = 15
   ) throws {
     let (inPath, outPath) = (directory.file("in"), directory.file("out"))
     incoming = hasHypervisor ? try Listener(endpoint: .unix(path: inPath), options: .init()) : nil
@@ -165,12 +168,15 @@ final class ProxyPair: Sendable {
     destination = RelayDestination(
       listener: between,
       configuration: .init(
-        hypervisor: .unix(path: inPath), connectTimeout: .seconds(5), direct: direct(directory), software: "test"),
+        hypervisor: .unix(path: inPath), connectTimeout: .seconds(5), direct: direct(directory),
+        silenceLimit: .seconds(silenceSeconds), software: "test"),
       logger: logger)
+    wire = isBrittle ? try BrittleWire(to: between.endpoint) : nil
     departure = RelayDeparture(
       listener: try Listener(endpoint: .unix(path: outPath), options: .init()),
       configuration: .init(
-        endpoint: between.endpoint, channelCount: channels, laneCount: channels, codec: try CodecPolicy(parsing: codec),
+        endpoint: wire?.endpoint ?? between.endpoint, socketOptions: .init(deadPeerSeconds: silenceSeconds),
+        channelCount: channels, laneCount: channels, codec: try CodecPolicy(parsing: codec),
         deltaCache: deltaCache, bandwidthLimit: bandwidth, keepsAll: keepsAll, software: "test"),
       logger: logger)
   }
@@ -203,6 +209,7 @@ final class ProxyPair: Sendable {
     // A source that never came to it leaves it waiting.
     if destination.reports.isEmpty { destination.cancel("over") }
     arrival.join()
+    wire?.end()
     if let failure { throw failure }
     return results.withLock { $0 }
   }

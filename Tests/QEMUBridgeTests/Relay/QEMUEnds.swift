@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+import SystemPackage
+import TestSupport
+
+@testable import QEMUBridge
+
+/// What is switched on in the two QEMUs, and how the pair is set.
+struct QEMUCase: Sendable, CustomStringConvertible {
+  var capabilities: [String] = []
+  /// Of the source only.
+  var sourceCapabilities: [String] = []
+  var codec = "none"
+  /// The destination's memory: a file or a memfd of its own, and whether it is shared.
+  var isFile = true
+  var isShared = true
+  /// Whether pages may go straight into it: told which file it is, or looked for.
+  var direct = true
+  var keepsAll = false
+  var mode = RelayReport.Mode.direct
+  /// Whether the source's guest is stopped before; else it runs.
+  var isHeld = true
+
+  func memory(_ directory: TemporaryDirectory) -> DirectMemory {
+    if !direct { return .off }
+    return isFile ? .file(path: directory.file("destination.ram")) : .automatic
+  }
+
+  var description: String {
+    ([codec] + capabilities + sourceCapabilities
+      + [
+        isFile ? "file" : "memfd", isShared ? "shared" : "private", keepsAll ? "all kept" : "", isHeld ? "" : "running",
+      ])
+      .filter { !$0.isEmpty }.joined(separator: " ")
+  }
+}
+
+/// Two QEMUs at the ends of a pair, the source's guest with memory that holds something.
+struct QEMUEnds {
+  /// What of RAM is filled: firmware leaves it alone.
+  static let filled = (4 << 20)..<(10 << 20)
+
+  let folder: TemporaryDirectory
+  let source: QEMUProcess
+  let destination: QEMUProcess
+
+  /// - Parameter startsArrived: whether the destination's guest runs as soon as it has arrived; else it waits.
+  init(_ pair: ProxyPair, _ how: QEMUCase, startsArrived: Bool = false) throws {
+    folder = pair.directory
+    try folder.write(Self.content(seed: 5), to: "source.ram")
+    try folder.write([UInt8](repeating: 0, count: QEMUProcess.ramByteCount), to: "destination.ram")
+    source = try QEMUProcess(memoryFile: folder.file("source.ram"))
+    destination = try QEMUProcess(
+      memoryFile: how.isFile ? folder.file("destination.ram") : nil, incoming: "defer", isHeld: !startsArrived,
+      isShared: how.isShared)
+    try source.wait(until: "running")
+    if how.isHeld { try source.command("stop") }
+    try source.configure(how.capabilities + how.sourceCapabilities)
+    try destination.configure(how.capabilities)
+    try destination.command("migrate-incoming", ["uri": "unix:\(pair.directory.file("in"))"])
+  }
+
+  static func content(seed: UInt64) -> [UInt8] {
+    var random = SeededGenerator(seed: seed)
+    var ram = [UInt8](repeating: 0, count: QEMUProcess.ramByteCount)
+    for offset in filled { ram[offset] = UInt8.random(in: 0...255, using: &random) }
+    return ram
+  }
+
+  /// Writes something else into memory that is in use: the file is changed in its place.
+  static func fill(_ path: String, seed: UInt64) throws {
+    let file = try FileDescriptor.open(FilePath(path), .writeOnly)
+    defer { try? file.close() }
+    try file.writeAll(toAbsoluteOffset: Int64(filled.lowerBound), content(seed: seed)[filled])
+  }
+
+  /// Tells the source to migrate through `pair`.
+  func start(_ pair: ProxyPair) throws {
+    try source.command("migrate", ["uri": "unix:\(pair.directory.file("out"))"])
+  }
+
+  func end() {
+    source.end()
+    destination.end()
+  }
+}
