@@ -56,11 +56,15 @@ final class QEMUProcess {
 
   /// Runs a QMP command, and returns what it answers.
   @discardableResult func command(_ name: String, _ arguments: [String: Any] = [:]) throws -> [String: Any] {
+    try answer(name, arguments)["return"] as? [String: Any] ?? [:]
+  }
+
+  private func answer(_ name: String, _ arguments: [String: Any] = [:]) throws -> [String: Any] {
     let object: [String: Any] = ["execute": name, "arguments": arguments]
     try input.fileHandleForWriting.write(contentsOf: try JSONSerialization.data(withJSONObject: object) + Data([10]))
     let answer = try line { $0["return"] != nil || $0["error"] != nil }
     if let error = answer["error"] { throw Failure(description: "\(name): \(error)") }
-    return answer["return"] as? [String: Any] ?? [:]
+    return answer
   }
 
   /// Asks again until `isReached`, ten seconds at most unless told.
@@ -84,6 +88,12 @@ final class QEMUProcess {
     let list = capabilities.map { ["capability": $0, "state": true] as [String: Any] }
     if !list.isEmpty { try command("migrate-set-capabilities", ["capabilities": list]) }
     try command("migrate-set-parameters", ["max-bandwidth": 10_000_000_000].merging(parameters) { $1 })
+  }
+
+  /// Whether it has all these capabilities.
+  func offers(_ capabilities: [String]) throws -> Bool {
+    let known = try answer("query-migrate-capabilities")["return"] as? [[String: Any]] ?? []
+    return capabilities.allSatisfy { name in known.contains { $0["capability"] as? String == name } }
   }
 
   /// How a migration of its guest stands: `active`, `completed`, `failed` …

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What scripts/demo --qemu shows: a line that goes on while a guest is migrated, and what came of it as a table."""
-import sys
+import shutil, sys
 
 # Without a terminal, and of those that stay on one: seconds between two lines.
 KEEP_INTERVAL = 2
@@ -50,7 +50,8 @@ class Screen:
             f"{downtime:>16}   {mebibytes(sent):>11} {'-' if rate is None else mebibytes(rate) + '/s':>13}   "
             f"pass {console[0]}, bad={console[2]}{', at the destination' if has_arrived else ''}")
         if self.terminal:
-            self.out.write(f"\r{self.line}\x1b[K")
+            # A line that wraps could not be written over.
+            self.out.write(f"\r{self.line[:shutil.get_terminal_size().columns - 1]}\x1b[K")
             self.out.flush()
         if seconds - self.kept_at >= KEEP_INTERVAL:
             self.keep()
