@@ -96,8 +96,10 @@ def outcome(result):
 
 
 def table(results):
+    width = max(24, *(len(result["title"]) for result in results)) + 2
+
     def row(name, cell):
-        return f"{name:24}" + "".join(f"{cell(result):>26}" for result in results)
+        return f"{name:20}" + "".join(f"{cell(result):>{width}}" for result in results)
 
     def total(result):
         return f"{result['seconds']:.1f} s" if result["converged"] else f"not in {result['seconds']:.0f} s"
