@@ -29,10 +29,7 @@ struct SendCommand: ParsableCommand {
       "JSON memory map, if the image holds several RAM blocks (docs/OPERATIONS.md).", valueName: "file"))
   var map: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "auto, none, lz4[:acceleration], zstd[:level], zstd-long[:level] or deflate[:level].", valueName: "codec"))
-  var codec = "auto"
+  @OptionGroup var transfer: TransferOptions
 
   @Option(
     help: ArgumentHelp(
@@ -42,20 +39,8 @@ struct SendCommand: ParsableCommand {
   @Flag(help: "Load the image into memory first, as a VMM has it, and send it from there without copying raw pages.")
   var resident = false
 
-  @Option(help: ArgumentHelp("TCP connections for data, 1 to 64.", valueName: "n"))
-  var channels = 2
-
-  @Option(
-    help: ArgumentHelp(
-      "Worker threads; at least one per channel. Default: one per CPU that may be used, or per channel with 'none'.",
-      valueName: "n"))
-  var workers: Int?
-
-  @Option(help: ArgumentHelp("Limit of all channels together, per second: 100MiB, 1Gbit.", valueName: "rate"))
-  var bandwidth: Bandwidth?
-
-  @Option(help: ArgumentHelp("How long to look for the receiver.", valueName: "seconds"))
-  var connectTimeout = 10
+  @OptionGroup var limit: BandwidthOptions
+  @OptionGroup var dial: DialOptions
 
   @Option(
     help: ArgumentHelp(
@@ -74,11 +59,7 @@ struct SendCommand: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    guard (1...64).contains(channels) else { throw ValidationError("--channels takes 1 to 64.") }
-    guard (1...256).contains(workers ?? 1) else { throw ValidationError("--workers takes 1 to 256.") }
-    guard (0...86400).contains(connectTimeout) else { throw ValidationError("--connect-timeout takes 0 to 86400 s.") }
     guard (1 << 20...64 << 30).contains(history.bytes) else { throw ValidationError("--history takes 1MiB to 64GiB.") }
-    do throws(CodecError) { _ = try CodecPolicy(parsing: codec) } catch { throw ValidationError(error.description) }
   }
 
   func run() throws {
@@ -90,13 +71,12 @@ struct SendCommand: ParsableCommand {
       let file = try ImageSource(path: image, map: memoryMap)
       source = resident ? try file.loaded(threadCount: HostThread.allowedCPUs().count) : file
     } catch { throw Outcome.exit(MigrationFailure(input: error)) }
-    let policy = try CodecPolicy(parsing: codec)
     let session = SourceSession(
       guest: StillGuest(source),
       configuration: .init(
-        endpoint: receiver, socketOptions: common.socketOptions, connectTimeout: .seconds(connectTimeout),
-        channelCount: channels, laneCount: workers ?? defaultWorkers(policy), codec: policy,
-        historyByteCount: history.bytes, bandwidthLimit: bandwidth?.bytesPerSecond ?? 0, verify: !noVerify,
+        endpoint: receiver, socketOptions: common.socketOptions, connectTimeout: dial.limit,
+        channelCount: transfer.channels, laneCount: laneCount, codec: transfer.codec,
+        historyByteCount: history.bytes, bandwidthLimit: limit.bytesPerSecond, verify: !noVerify,
         placement: common.placementOptions, zeroCopy: .init(zeroCopy), software: PageFerry.software))
     let socket = try control.socket()
     defer { socket?.finish(nil) }
@@ -112,7 +92,7 @@ struct SendCommand: ParsableCommand {
   }
 
   /// Without a codec a lane is faster than its channel; with one, every CPU helps.
-  private func defaultWorkers(_ codec: CodecPolicy) -> Int {
-    codec == .none ? channels : min(256, max(channels, common.placement.workerCount))
+  private var laneCount: Int {
+    transfer.codec == .none ? transfer.workers ?? transfer.channels : transfer.laneCount(common.placement)
   }
 }

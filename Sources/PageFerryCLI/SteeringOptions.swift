@@ -6,8 +6,7 @@ import Migration
 struct SteeringOptions: ParsableArguments {
   @OptionGroup var policies: PolicyOptions
 
-  @Option(help: ArgumentHelp("Limit of all channels together, per second: 100MiB, 1Gbit.", valueName: "rate"))
-  var bandwidth: Bandwidth?
+  @OptionGroup var limit: BandwidthOptions
 
   @Option(help: ArgumentHelp("The same while the guest stands still.", valueName: "rate"))
   var switchoverBandwidth: Bandwidth?
@@ -22,7 +21,7 @@ struct SteeringOptions: ParsableArguments {
   func apply(to settings: inout MigrationSettings) {
     policies.apply(to: &settings)
     settings.switchoverBandwidth = switchoverBandwidth?.bytesPerSecond ?? 0
-    if let bandwidth { settings.bandwidthLimit = bandwidth.bytesPerSecond }
+    if let bandwidth = limit.bandwidth { settings.bandwidthLimit = bandwidth.bytesPerSecond }
     settings.holds = hold
   }
 }

@@ -65,22 +65,8 @@ struct MoveOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Pretend a link of this speed, by pacing: 1Gbit, 100MiB.", valueName: "rate"))
   var link: Bandwidth?
 
-  @Option(
-    help: ArgumentHelp(
-      "auto, none, lz4[:acceleration], zstd[:level], zstd-long[:level] or deflate[:level].", valueName: "codec"))
-  var codec = "auto"
-
-  @Option(help: ArgumentHelp("TCP connections for data, 1 to 64.", valueName: "n"))
-  var channels = 2
-
-  @Option(help: ArgumentHelp("Worker threads; at least one per channel. Default: one per CPU.", valueName: "n"))
-  var workers: Int?
-
-  @Option(
-    help: ArgumentHelp(
-      "What is remembered of hot pages for deltas: a size, a share of the guest's memory (1%), auto (as much as the "
-        + "measured hot set needs) or off.", valueName: "size"))
-  var deltaCache = CacheBudget.Size.automatic
+  @OptionGroup var transfer: TransferOptions
+  @OptionGroup var deltas: DeltaCacheOptions
 
   @Option(help: ArgumentHelp("Longest time that the guest may stand still, in ms.", valueName: "ms"))
   var downtimeLimit = 300
@@ -92,18 +78,10 @@ struct MoveOptions: ParsableArguments {
   var verify = false
 
   func validate() throws {
-    guard (1...64).contains(channels) else { throw ValidationError("--channels takes 1 to 64.") }
-    guard (1...256).contains(workers ?? 1) else { throw ValidationError("--workers takes 1 to 256.") }
     guard (1...3_600_000).contains(downtimeLimit) else {
       throw ValidationError("--downtime-limit takes 1 to 3600000 ms.")
     }
     guard (1...3600).contains(switchoverLimit) else { throw ValidationError("--switchover-limit takes 1 to 3600 s.") }
-    do throws(CodecError) { _ = try CodecPolicy(parsing: codec) } catch { throw ValidationError(error.description) }
-  }
-
-  /// Lanes: every CPU helps.
-  func laneCount(_ placement: PlacementArguments) -> Int {
-    workers ?? min(256, max(channels, placement.workerCount))
   }
 }
 

@@ -41,9 +41,9 @@ struct DemoSender {
     let address: Endpoint
     if let receiver { address = receiver } else { address = try self.address(of: child) }
     var configuration = SourceSession.Configuration(
-      endpoint: address, socketOptions: options.socketOptions, channelCount: move.channels,
-      laneCount: move.laneCount(options.placement), codec: try CodecPolicy(parsing: move.codec),
-      bandwidthLimit: move.link?.bytesPerSecond ?? 0, deltaCache: move.deltaCache,
+      endpoint: address, socketOptions: options.socketOptions, channelCount: move.transfer.channels,
+      laneCount: move.transfer.laneCount(options.placement), codec: move.transfer.codec,
+      bandwidthLimit: move.link?.bytesPerSecond ?? 0, deltaCache: move.deltas.deltaCache,
       downtimeLimit: .milliseconds(move.downtimeLimit), switchoverLimit: .seconds(move.switchoverLimit),
       verify: move.verify, placement: options.placementOptions, software: PageFerry.software)
     steering.apply(to: &configuration.settings)

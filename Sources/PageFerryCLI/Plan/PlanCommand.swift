@@ -39,7 +39,7 @@ struct PlanCommand: ParsableCommand {
   }
 
   private func report() throws -> PlanReport {
-    let policy = try CodecPolicy(parsing: way.codec)
+    let policy = way.encoding.codec
     var input: ForecastInput
     var costs = PlanCosts(
       codec: policy == .automatic ? "zstd:1" : policy.description, ratio: way.ratio, hotRatio: way.hotRatio)

@@ -71,10 +71,7 @@ struct PlanWayOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Longest time that the guest may stand still, in ms.", valueName: "ms"))
   var downtimeLimit = 300
 
-  @Option(
-    help: ArgumentHelp(
-      "auto, none, lz4[:acceleration], zstd[:level], zstd-long[:level] or deflate[:level].", valueName: "codec"))
-  var codec = "auto"
+  @OptionGroup var encoding: CodecOptions
 
   @Option(
     help: ArgumentHelp("How many times smaller pages get. Default: as sampled, or assumed by codec.", valueName: "n"))
@@ -101,6 +98,5 @@ struct PlanWayOptions: ParsableArguments {
       throw ValidationError("A ratio is 0.5 to 10000.")
     }
     guard (1...256).contains(workers) else { throw ValidationError("--workers takes 1 to 256.") }
-    do throws(CodecError) { _ = try CodecPolicy(parsing: codec) } catch { throw ValidationError(error.description) }
   }
 }

@@ -40,28 +40,14 @@ struct ProxySourceCommand: ParsableCommand {
     transform: Endpoint.init(parsing:))
   var to: Endpoint
 
-  @Option(
-    help: ArgumentHelp(
-      "auto, none, lz4[:acceleration], zstd[:level], zstd-long[:level] or deflate[:level].", valueName: "codec"))
-  var codec = "auto"
-
-  @Option(help: ArgumentHelp("TCP connections for data, 1 to 64.", valueName: "n"))
-  var channels = 2
-
-  @Option(help: ArgumentHelp("Worker threads; at least one per channel.", valueName: "n"))
-  var workers: Int?
-
-  @Option(help: ArgumentHelp("Memory for copies of pages, to send deltas: auto, off, 5% or a size.", valueName: "size"))
-  var deltaCache = "auto"
-
-  @Option(help: ArgumentHelp("Limit of all channels together, per second: 100MiB, 1Gbit.", valueName: "rate"))
-  var bandwidth: Bandwidth?
+  @OptionGroup var transfer: TransferOptions
+  @OptionGroup var deltas: DeltaCacheOptions
+  @OptionGroup var limit: BandwidthOptions
 
   @Flag(help: "Keep all pages here, as much memory as the guest uses: then xbzrle may be on in QEMU.")
   var keepRam = false
 
-  @Option(help: ArgumentHelp("How long to look for the other half.", valueName: "seconds"))
-  var connectTimeout = 10
+  @OptionGroup var dial: DialOptions
 
   @Option(help: ArgumentHelp("Seconds to wait for QEMU; for ever without this.", valueName: "seconds"))
   var wait: Int?
@@ -69,14 +55,7 @@ struct ProxySourceCommand: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    guard (1...64).contains(channels) else { throw ValidationError("--channels takes 1 to 64.") }
-    guard (1...256).contains(workers ?? 1) else { throw ValidationError("--workers takes 1 to 256.") }
-    guard (0...86400).contains(connectTimeout) else { throw ValidationError("--connect-timeout takes 0 to 86400 s.") }
     guard (wait ?? 1) > 0 else { throw ValidationError("--wait takes a positive number of seconds.") }
-    guard CacheBudget.Size(parsing: deltaCache) != nil else {
-      throw ValidationError("--delta-cache takes auto, off, a share (5%) or a size (256MiB).")
-    }
-    do throws(CodecError) { _ = try CodecPolicy(parsing: codec) } catch { throw ValidationError(error.description) }
   }
 
   func run() throws {
@@ -89,10 +68,9 @@ struct ProxySourceCommand: ParsableCommand {
     let departure = RelayDeparture(
       listener: listener, waitLimit: wait.map { .seconds($0) },
       configuration: .init(
-        endpoint: to, socketOptions: common.socketOptions, connectTimeout: .seconds(connectTimeout),
-        channelCount: channels, laneCount: workers ?? max(channels, common.placement.workerCount),
-        codec: try CodecPolicy(parsing: codec),
-        deltaCache: CacheBudget.Size(parsing: deltaCache) ?? .automatic, bandwidthLimit: bandwidth?.bytesPerSecond ?? 0,
+        endpoint: to, socketOptions: common.socketOptions, connectTimeout: dial.limit,
+        channelCount: transfer.channels, laneCount: transfer.laneCount(common.placement), codec: transfer.codec,
+        deltaCache: deltas.deltaCache, bandwidthLimit: limit.bytesPerSecond,
         keepsAll: keepRam, placement: common.placementOptions, software: PageFerry.software),
       logger: logger)
     logger.info("waiting for QEMU on \(listener.endpoint)")
@@ -126,8 +104,7 @@ struct ProxyDestinationCommand: ParsableCommand {
       valueName: "mode"))
   var direct = "auto"
 
-  @Option(help: ArgumentHelp("How long to look for QEMU.", valueName: "seconds"))
-  var connectTimeout = 10
+  @OptionGroup var dial: DialOptions
 
   @Option(help: ArgumentHelp("Seconds to wait for the other half; for ever without this.", valueName: "seconds"))
   var wait: Int?
@@ -138,7 +115,6 @@ struct ProxyDestinationCommand: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    guard (0...86400).contains(connectTimeout) else { throw ValidationError("--connect-timeout takes 0 to 86400 s.") }
     guard (wait ?? 1) > 0 else { throw ValidationError("--wait takes a positive number of seconds.") }
   }
 
@@ -154,7 +130,7 @@ struct ProxyDestinationCommand: ParsableCommand {
     let destination = RelayDestination(
       listener: listener,
       configuration: .init(
-        hypervisor: connect, connectTimeout: .seconds(connectTimeout), waitLimit: wait.map { .seconds($0) },
+        hypervisor: connect, connectTimeout: dial.limit, waitLimit: wait.map { .seconds($0) },
         direct: mode,
         memoryLimit: memoryLimit?.bytes ?? BlockTable.totalByteCountMax, silenceLimit: .seconds(common.deadPeer),
         placement: common.placementOptions, software: PageFerry.software),
