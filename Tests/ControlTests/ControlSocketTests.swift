@@ -166,8 +166,7 @@ struct ControlSocketTests {
     _ = try ControlSocket(path: path, version: "")
     #expect(!TemporaryDirectory.exists(path))
     let socket = try ControlSocket(path: path, version: "")
-    ControlSocket.removeFiles()
-    #expect(!TemporaryDirectory.exists(path))
     socket.finish(nil)
+    #expect(!TemporaryDirectory.exists(path))
   }
 }

@@ -23,7 +23,8 @@ struct RelayPairTests {
       let out = try pair.leave()
       let feeding = Feeding(source, out, hasReturnPath: hasReturnPath)
       let arriving = try pair.arrive()
-      taken = TakenStream(arriving) { try? arriving.send($0) }
+      // Nobody waits for an answer without a return path: it might come when the source has closed.
+      taken = TakenStream(arriving) { if hasReturnPath { try? arriving.send($0) } }
       arriving.finishSending()
       source = try feeding.finish()
     }
