@@ -177,7 +177,7 @@ let package = Package(
     .testTarget(
       name: "QEMUBridgeTests",
       dependencies: [
-        "QEMUBridge", "Migration", "Lanes", "Wire", "Transport", "GuestMemory", "PageKernels", "PageCodecs",
+        "QEMUBridge", "Control", "Migration", "Lanes", "Wire", "Transport", "GuestMemory", "PageKernels", "PageCodecs",
         "PageModel",
         "HostSystem", "TestSupport", system, .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: swift),
@@ -194,7 +194,7 @@ let package = Package(
       ], swiftSettings: swift),
     .testTarget(
       name: "CommandTests",
-      dependencies: ["PageFerryCLI", "PageFerry", "HostSystem", "GuestMemory", "TestSupport"],
+      dependencies: ["PageFerryCLI", "PageFerry", "HostSystem", "GuestMemory", "Transport", "TestSupport"],
       swiftSettings: swift),
   ],
   swiftLanguageModes: [.v6],

@@ -69,9 +69,9 @@ struct ControlDesk {
       return Reply(line: Self.answer(["interval": Double(watch.interval) / 1e9], id: id), watch: watch)
     case .set:
       try set(arguments)
-      return Reply(line: Self.answer(["settings": Knob.values(target.settings)], id: id))
+      return Reply(line: Self.answer(["settings": settings], id: id))
     case .cancel: try cancel(arguments)
-    case .help: return Reply(line: Self.answer(ControlHelp(), id: id))
+    case .help: return Reply(line: Self.answer(ControlHelp { target.absence(ofSetting: $0) == nil }, id: id))
     case .version: return Reply(line: Self.answer(greeting, id: id))
     case .pause, .resume, .complete, .hold, .release:
       guard let order = command.order else { break }
@@ -97,6 +97,9 @@ struct ControlDesk {
 
   private func set(_ arguments: [String: JSONValue]) throws(ControlRefusal) {
     guard !arguments.isEmpty else { throw ControlRefusal(.badArgument, "'set' takes at least one setting") }
+    for name in arguments.keys.sorted() {
+      if let reason = target.absence(ofSetting: name) { throw ControlRefusal(.badArgument, reason) }
+    }
     let change: Knob.Change
     do throws(SettingError) { change = try Knob.change(arguments) } catch {
       throw ControlRefusal(.badArgument, error.reason)
@@ -130,7 +133,12 @@ struct ControlDesk {
   private var greeting: ControlGreeting { .init(pageferry: version, protocol: ControlProtocol.version) }
 
   private var status: ControlStatus {
-    ControlStatus(statistics: target.statistics, settings: Knob.values(target.settings))
+    ControlStatus(statistics: target.statistics, settings: settings)
+  }
+
+  /// Those that there are.
+  private var settings: [String: JSONValue] {
+    Knob.values(target.settings).filter { target.absence(ofSetting: $0.key) == nil }
   }
 
   var greetingLine: [UInt8] { Self.line(greeting) }
@@ -171,5 +179,10 @@ public struct ControlHelp: Sendable, Codable {
   public var commands = ControlCommand.allCases.map {
     Command(name: $0.rawValue, meaning: $0.meaning, arguments: $0.arguments)
   }
-  public var settings = Knob.all.map { Setting(name: $0.name, takes: $0.takes, meaning: $0.meaning) }
+  public var settings: [Setting]
+
+  /// - Parameter has: whether there is a setting of that name.
+  init(_ has: (String) -> Bool) {
+    settings = Knob.all.filter { has($0.name) }.map { Setting(name: $0.name, takes: $0.takes, meaning: $0.meaning) }
+  }
 }

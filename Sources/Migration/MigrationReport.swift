@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import HostSystem
-import Lanes
+package import Lanes
 public import PageCodecs
 public import Transport
 
@@ -31,6 +31,8 @@ public struct MigrationReport: Sendable, Codable {
   public var zeroCopy: ZeroCopyUse?
   /// On the destination: threads that decode for a channel which outruns its own.
   public var decoders: Decoders?
+  /// Of a half of a proxy pair.
+  public var relay: MigrationStatistics.Relay?
 
   public enum Role: String, Sendable, Codable { case source, destination }
 
@@ -184,7 +186,7 @@ extension MigrationReport.Placement {
 
 extension MigrationReport.Codec {
   /// What the source did.
-  init(_ policy: CodecPolicy, _ sent: SendingStatistics) {
+  package init(_ policy: CodecPolicy, _ sent: SendingStatistics) {
     let tags = policy.tags.count > 1 ? policy.tags.filter { $0 != .none } : policy.tags
     let libraries = tags.compactMap { CodecRegistry.codec(tag: $0)?.identity.library }
     let encoding = zip(policy.choices, sent.codecs).filter { $0.0 != .none }.map { $0.1 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Convergence
-import Lanes
+package import Lanes
 public import PageCodecs
 
 /// A moment of a migration, running or over: one snapshot for displays, programs and reports, on both sides.
@@ -33,6 +33,8 @@ public struct MigrationStatistics: Sendable, Codable, Equatable {
   public var throttlePercentage: Int?
   /// Data channels that lanes feed now, or are about to.
   public var channels = 0
+  /// Of a half of a proxy pair.
+  public var relay: Relay?
 
   /// Whether a migration will end. Rates are bytes of guest memory per second.
   public struct Convergence: Sendable, Codable, Equatable {
@@ -86,8 +88,9 @@ public struct MigrationStatistics: Sendable, Codable, Equatable {
   public struct RAM: Sendable, Codable, Equatable {
     /// Bytes on all channels.
     public var transferred: UInt64 = 0
-    /// Bytes of guest memory that are pending, as far as the last sync tells.
-    public var remaining: UInt64 = 0
+    /// Bytes of guest memory that are pending, as far as the last sync tells; nil where nobody knows: at a destination, and
+    /// with a proxy.
+    public var remaining: UInt64?
     public var total: UInt64 = 0
     /// Zero pages, and pages sent whole (`normal-bytes` before the codec).
     public var duplicate: UInt64 = 0
@@ -101,6 +104,8 @@ public struct MigrationStatistics: Sendable, Codable, Equatable {
     /// Bytes before the guest was paused, and while it was.
     public var precopyBytes: UInt64 = 0
     public var downtimeBytes: UInt64 = 0
+
+    package init() {}
 
     enum CodingKeys: String, CodingKey {
       case transferred, remaining, total, duplicate, normal, mbps
@@ -159,7 +164,7 @@ public struct MigrationStatistics: Sendable, Codable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case status, downtime, ram, peer, pages, codecs, lanes, iteration, convergence, channels
+    case status, downtime, ram, peer, pages, codecs, lanes, iteration, convergence, channels, relay
     case throttlePercentage = "cpu-throttle-percentage"
     case totalTime = "total-time"
     case setupTime = "setup-time"
@@ -179,7 +184,7 @@ public struct MigrationStatistics: Sendable, Codable, Equatable {
 }
 
 extension MigrationStatistics.Pages {
-  init(total: Int, notRead: UInt64, _ sent: SendingStatistics) {
+  package init(total: Int, notRead: UInt64, _ sent: SendingStatistics) {
     self.init(
       total: UInt64(total), notRead: notRead, zero: sent.zeroPages, data: sent.dataPages, delta: sent.deltaPages,
       unchanged: sent.unchangedPages, deferred: sent.deferredPages)

@@ -33,6 +33,7 @@ final class ProgressDisplay: Sendable {
 
   /// `active      95 %  wire 96.2 MiB/s  guest 247 MiB/s  zero 0  data 126810  ratio 2.57  zstd:1  ETA 0:01`
   static func line(_ now: MigrationStatistics) -> String {
+    if let relay = now.relay { return ProxyScreen.line(now, relay) }
     let percent = Int((now.bulkFraction * 100).rounded(.down))
     let data = Double(now.ram.normalBytes)
     let wire = Double(now.ram.transferred)

@@ -3,6 +3,7 @@ import ArgumentParser
 import Control
 import HostSystem
 import PageFerry
+import Telemetry
 
 /// `pageferry send`.
 struct SendCommand: ParsableCommand {
@@ -82,7 +83,7 @@ struct SendCommand: ParsableCommand {
     defer { socket?.finish(nil) }
     try Outcome.of(
       common, statistics: { session.statistics }, cancel: { session.cancel($0) },
-      watch: { try telemetry.start(session, insecure: insecure, quiet: common.quiet) },
+      watch: { try telemetry.start(.init(session), insecure: insecure, quiet: common.quiet) },
       run: {
         socket?.start(session)
         let report = session.run()

@@ -20,6 +20,8 @@ public struct History: Sendable {
     public var downtimeLimit: Double?
     /// Bytes.
     public var remaining: Double?
+    /// Of a hypervisor's stream, bytes per second.
+    public var streamRate: Double?
   }
 
   private var samples: [Sample] = []
@@ -57,6 +59,6 @@ extension History.Sample {
       transferRate: now.convergence?.transferRate,
       throttle: now.convergence == nil ? nil : Double(now.throttlePercentage ?? 0),
       expectedDowntime: now.expectedDowntime, downtimeLimit: now.allowedDowntime(settings),
-      remaining: now.remainingBytes)
+      remaining: now.remainingBytes, streamRate: now.relay?.streamRate)
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import HostSystem
-import Migration
+public import Migration
 import PageModel
 
 /// The live page's words and numbers: made once, here, for the page as it is served and for the script that keeps it
@@ -14,6 +14,8 @@ public struct LiveFigures: Sendable, Codable, Equatable {
   public var progress: Double
   /// Whether the guest runs: else there is no throttle and no downtime.
   public var isLive: Bool
+  /// Whether this is a half of a proxy pair: then a hypervisor decides, and knows what is left.
+  public var isRelay: Bool
   public var isOver: Bool
   /// The latest iterations, the newest first.
   public var iterations: [[String]]
@@ -28,6 +30,7 @@ public struct LiveFigures: Sendable, Codable, Equatable {
     session: String
   ) {
     isLive = now.convergence != nil
+    isRelay = now.relay != nil
     isOver = now.status.isFinal
     let total = Double(now.ram.total)
     let share = now.remainingBytes.map { total > 0 ? max(0, min(1, 1 - $0 / total)) : 0 } ?? 0
@@ -37,31 +40,55 @@ public struct LiveFigures: Sendable, Codable, Equatable {
     figures = Dictionary(uniqueKeysWithValues: Self.tiles(now, settings))
     figures["headline"] = head.words
     figures["advice"] = head.advice
-    figures["session"] = "session \(session) to \(now.peer)"
+    figures["session"] = "session \(session) \(now.relay?.role == .destination ? "from" : "to") \(now.peer)"
     figures["progress-text"] = "\(Decimal.fixed(progress, digits: progress < 99.95 ? 1 : 0)) %"
     iterations = reports.suffix(Self.iterationCountMax).reversed().map(Self.row)
   }
 
-  /// The figures below the headline: identifier, caption, and whether only a guest that runs has it.
-  static let captions: [(id: String, caption: String, live: Bool)] = [
-    ("phase", "phase", false), ("elapsed", "elapsed", false), ("remaining", "memory to go", false),
-    ("total", "guest memory", false), ("wire-rate", "on the wire", false), ("wire", "sent so far", false),
-    ("dirty-rate", "guest writes", true), ("transfer-rate", "sent again at", true), ("throttle", "throttle", true),
-    ("expected", "downtime expected", true), ("limit", "downtime allowed", true), ("working-set", "working set", true),
-    ("cache", "delta cache", true), ("codec", "codec", false), ("pages", "pages", false),
-    ("lanes", "lanes wait for the link", false),
+  /// Who has a figure.
+  enum Owner: String {
+    case everybody = ""
+    /// What PageFerry moves by itself.
+    case own = "of-own"
+    /// A guest that runs.
+    case live = "of-live"
+    /// A half of a proxy pair.
+    case relay = "of-relay"
+    /// Either.
+    case deltas = "of-deltas"
+  }
+
+  /// The figures below the headline: identifier, caption, and who has it.
+  static let captions: [(id: String, caption: String, owner: Owner)] = [
+    ("phase", "phase", .everybody), ("elapsed", "elapsed", .everybody), ("remaining", "memory to go", .own),
+    ("total", "guest memory", .everybody), ("wire-rate", "on the wire", .everybody),
+    ("wire", "sent so far", .everybody),
+    ("dirty-rate", "guest writes", .live), ("transfer-rate", "sent again at", .live), ("throttle", "throttle", .live),
+    ("expected", "downtime expected", .live), ("limit", "downtime allowed", .live),
+    ("working-set", "working set", .live),
+    ("cache", "delta cache", .deltas), ("stream-rate", "the hypervisor's stream", .relay),
+    ("stream", "of it so far", .relay), ("mode", "carried as", .relay), ("window", "under way", .relay),
+    ("held", "pages held here", .relay), ("overtaken", "pages overtaken", .relay), ("codec", "codec", .everybody),
+    ("pages", "pages", .everybody), ("lanes", "lanes wait for the link", .everybody),
   ]
 
   private static func headline(_ now: MigrationStatistics) -> (words: String, advice: String, mood: String) {
     switch now.status {
+    case .completed where now.relay != nil:
+      return ("completed", "The hypervisor's stream has arrived. It took \(duration(now.totalTime / 1000)).", "good")
     case .completed:
       let stood = now.downtime.map { "The guest stood still for \(milliseconds($0))." } ?? "All memory has arrived."
       return ("completed", "\(stood) It took \(duration(now.totalTime / 1000)).", "good")
     case .cancelled: return ("cancelled", "The guest stays where it was.", "bad")
-    case .failed: return ("failed", "The sender says why, in its last line.", "bad")
+    case .failed:
+      return ("failed", "\(now.relay == nil ? "The sender" : "The proxy") says why, in its last line.", "bad")
+    case .setup where now.relay?.connections == 0: return ("waiting", now.relay?.sentence ?? "", "plain")
     case .setup, .reservation: return (now.status.rawValue, "No pages flow yet.", "plain")
     case .switchover, .commit: return (now.status.rawValue, "The guest is handed over.", "good")
     case .active: break
+    }
+    if let relay = now.relay {
+      return ("active", relay.sentence, relay.mode == .verbatim ? "waiting" : "good")
     }
     guard let convergence = now.convergence else {
       guard let left = eta(now) else { return ("active", "Pages flow.", "good") }
@@ -99,6 +126,18 @@ public struct LiveFigures: Sendable, Codable, Equatable {
       ("codec", now.codecsInUse.isEmpty ? "–" : now.codecsInUse),
       ("pages", kinds.filter { $0.1 > 0 }.map { "\(count($0.1)) \($0.0)" }.joined(separator: ", ")),
       ("lanes", now.lanes.isEmpty ? "–" : "\(percent(waiting)) of their time"),
+    ] + relay(now.relay)
+  }
+
+  private static func relay(_ now: MigrationStatistics.Relay?) -> [(String, String)] {
+    let window = now?.window.map {
+      "\(ByteCount.format(UInt64(max(0, $0.used)))) of \(ByteCount.format(UInt64(max(0, $0.limit))))"
+    }
+    return [
+      ("stream-rate", now.map { rate($0.streamRate) } ?? "–"),
+      ("stream", now.map { ByteCount.format($0.streamBytes) } ?? "–"), ("mode", now?.mode?.rawValue ?? "–"),
+      ("window", window ?? "–"), ("held", now?.heldBytes.map { ByteCount.format(UInt64(max(0, $0))) } ?? "–"),
+      ("overtaken", now?.supersededPages.map(count) ?? "–"),
     ]
   }
 
@@ -124,8 +163,8 @@ public struct LiveFigures: Sendable, Codable, Equatable {
   }
 
   private static func eta(_ now: MigrationStatistics) -> Double? {
-    guard now.ram.pagesPerSecond > 0 else { return nil }
-    return Double(now.ram.remaining) / (now.ram.pagesPerSecond * Double(now.ram.pageSize))
+    guard now.ram.pagesPerSecond > 0, let remaining = now.ram.remaining else { return nil }
+    return Double(remaining) / (now.ram.pagesPerSecond * Double(now.ram.pageSize))
   }
 
   // MARK: Numbers
@@ -164,5 +203,22 @@ public struct LiveFigures: Sendable, Codable, Equatable {
       text.append(digit)
     }
     return text
+  }
+}
+
+extension MigrationStatistics.Relay {
+  /// What there is to say of it while pages flow, for people.
+  public var sentence: String {
+    if connections == 0 {
+      return role == .source ? "No hypervisor has connected yet." : "The other half has not come yet."
+    }
+    let who = role == .source ? "QEMU" : "The source's QEMU"
+    return "\(who) decides when it hands its guest over: its query-migrate says how far it is."
+  }
+
+  /// What holds the stream back at this moment; nil where that is not known.
+  public var limit: String? {
+    guard let window, window.limit > 0, openConnections > 0 else { return nil }
+    return window.used * 10 >= window.limit * 9 ? "full: the link is the limit" : "room: QEMU gives no more"
   }
 }

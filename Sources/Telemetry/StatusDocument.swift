@@ -41,6 +41,8 @@ public struct StatusDocument: Sendable, Encodable {
     public var downtimeLimit: [Double?] = []
     /// Bytes.
     public var remaining: [Double?] = []
+    /// Bytes per second.
+    public var streamRate: [Double?] = []
 
     public init(_ history: History) {
       for sample in history.all {
@@ -52,6 +54,7 @@ public struct StatusDocument: Sendable, Encodable {
         expectedDowntime.append(sample.expectedDowntime.map { ($0 * 10).rounded() / 10 })
         downtimeLimit.append(sample.downtimeLimit.map { ($0 * 10).rounded() / 10 })
         remaining.append(sample.remaining)
+        streamRate.append(sample.streamRate?.rounded())
       }
     }
   }
@@ -70,8 +73,15 @@ public struct StatusDocument: Sendable, Encodable {
 
 extension StatusDocument.Setting {
   /// What `settings` say, as an operator would type it.
-  static func all(_ settings: MigrationSettings) -> [StatusDocument.Setting] {
+  static func all(_ settings: MigrationSettings, of now: MigrationStatistics) -> [StatusDocument.Setting] {
     func rate(_ value: UInt64) -> String { value == 0 ? "no limit" : LiveFigures.rate(Double(value)) }
+    if now.relay != nil {
+      // The others are the hypervisor's.
+      return [
+        .init("codec", "\(settings.codec)"), .init("workers", "\(settings.workers)"),
+        .init("delta cache", "\(settings.deltaCache)"), .init("bandwidth", rate(settings.bandwidthLimit)),
+      ]
+    }
     var all: [StatusDocument.Setting] = [
       .init("policy", "\(settings.policy)"), .init("codec", "\(settings.codec)"),
       .init("workers", "\(settings.workers)"), .init("delta cache", "\(settings.deltaCache)"),

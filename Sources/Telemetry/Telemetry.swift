@@ -17,9 +17,8 @@ public final class Telemetry: Sendable {
 
   /// Where figures come from; all of it may be called by any thread.
   public struct Source: Sendable {
-    /// Names the migration, short.
-    public var session: String
-    public var peer: String
+    /// What the migration is called, short, and who is at the other end; nil before both are known.
+    public var name: @Sendable () -> (session: String, peer: String)?
     public var statistics: @Sendable () -> MigrationStatistics
     public var settings: @Sendable () -> MigrationSettings?
     public var iterations: @Sendable () -> [IterationReport]
@@ -29,8 +28,17 @@ public final class Telemetry: Sendable {
       settings: @escaping @Sendable () -> MigrationSettings? = { nil },
       iterations: @escaping @Sendable () -> [IterationReport] = { [] }
     ) {
-      self.session = session
-      self.peer = peer
+      self.init(name: { (session, peer) }, statistics: statistics, settings: settings, iterations: iterations)
+    }
+
+    /// Of a side that does not know at first whom it will hear of.
+    public init(
+      name: @escaping @Sendable () -> (session: String, peer: String)?,
+      statistics: @escaping @Sendable () -> MigrationStatistics,
+      settings: @escaping @Sendable () -> MigrationSettings? = { nil },
+      iterations: @escaping @Sendable () -> [IterationReport] = { [] }
+    ) {
+      self.name = name
       self.statistics = statistics
       self.settings = settings
       self.iterations = iterations
@@ -53,7 +61,9 @@ public final class Telemetry: Sendable {
 
   private let source: Source
   private let state = Mutex(State())
-  private let metrics: MigrationMetrics
+  private let factory: (any MetricsFactory)?
+  /// Once the migration has a name.
+  private let metrics = Mutex<MigrationMetrics?>(nil)
   private let file: MetricsFile?
   private let stopped = Atomic<Bool>(false)
   private let stopSpot = ParkingSpot()
@@ -66,7 +76,7 @@ public final class Telemetry: Sendable {
   ///   - file: is kept up to date; what it exports must be the backend, or part of it.
   public init(_ source: Source, factory: (any MetricsFactory)? = nil, file: MetricsFile? = nil) {
     self.source = source
-    metrics = MigrationMetrics(session: source.session, peer: source.peer, factory: factory)
+    self.factory = factory
     self.file = file
   }
 
@@ -84,7 +94,7 @@ public final class Telemetry: Sendable {
         while !isLast {
           // Asked before the sample is taken, so that one is taken after the end.
           isLast = stopped.load(ordering: .acquiring)
-          metrics.update(look())
+          update(look())
           let now = HostClock.now()
           if isLast || now - min(now, writtenAt) >= Self.fileInterval {
             writtenAt = now
@@ -112,7 +122,17 @@ public final class Telemetry: Sendable {
 
   /// Takes the migration's series back from the backend. A program that moves one guest after the other calls it when
   /// their last values have been exported, after ``finish()``; otherwise they stay.
-  public func forget() { metrics.destroy() }
+  public func forget() { metrics.withLock { $0 }?.destroy() }
+
+  private func update(_ samples: [MetricSample]) {
+    let metrics = metrics.withLock { metrics in
+      if metrics == nil, let name = source.name() {
+        metrics = MigrationMetrics(session: name.session, peer: name.peer, factory: factory)
+      }
+      return metrics
+    }
+    metrics?.update(samples)
+  }
 
   private func look() -> [MetricSample] {
     let (now, settings, iterations) = (source.statistics(), source.settings(), source.iterations())
@@ -137,10 +157,12 @@ public final class Telemetry: Sendable {
   public var status: StatusDocument? {
     let now = state.withLock { $0 }
     guard let latest = now.latest else { return nil }
+    let session = source.name()?.session ?? "–"
     return StatusDocument(
-      session: source.session, statistics: latest, settings: now.settings.map(StatusDocument.Setting.all) ?? [],
+      session: session, statistics: latest,
+      settings: now.settings.map { StatusDocument.Setting.all($0, of: latest) } ?? [],
       iterations: now.iterations, history: .init(now.history),
       page: LiveFigures(
-        latest, settings: now.settings, iterations: now.iterations, session: source.session))
+        latest, settings: now.settings, iterations: now.iterations, session: session))
   }
 }

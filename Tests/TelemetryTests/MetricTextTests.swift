@@ -11,6 +11,8 @@ import Testing
     Gauge(label: Metric.build.sampleName, dimensions: [("version", "1.2.3")], factory: factory).record(1)
     let metrics = MigrationMetrics(session: "1a2b", peer: "10.0.0.2:4410", factory: factory)
     metrics.update(MetricSample.all(Sample.live(.completed), settings: Sample.settings))
+    let proxy = MigrationMetrics(session: "5e6f", peer: "10.0.0.2:4411", factory: factory)
+    proxy.update(MetricSample.all(Sample.relay(.source), settings: Sample.settings))
     return factory
   }
 

@@ -46,6 +46,24 @@ enum Sample {
     return now
   }
 
+  /// A half of a proxy pair.
+  static func relay(_ role: MigrationReport.Role, _ phase: Phase = .active) -> MigrationStatistics {
+    var now = live(phase)
+    (now.convergence, now.throttlePercentage, now.expectedDowntime, now.downtime) = (nil, nil, nil, nil)
+    now.iteration = nil
+    now.ram.remaining = nil
+    var relay = MigrationStatistics.Relay(role: role)
+    (relay.mode, relay.connections, relay.openConnections) = (.pages, 3, 2)
+    (relay.streamBytes, relay.streamRate, relay.passedBytes, relay.iterations) = (2_000_000_000, 125e6, 4242, 812)
+    relay.channelBytes = [400_000_000, 500_000_000]
+    if role == .source {
+      (relay.receivedPages, relay.supersededPages, relay.heldBytes) = (480_000, 1203, 5 << 20)
+      relay.window = .init(used: 3 << 20, limit: 4 << 20, highest: 6 << 20)
+    }
+    now.relay = relay
+    return now
+  }
+
   /// An image, at the start.
   static var still: MigrationStatistics {
     var ram = MigrationStatistics.RAM()

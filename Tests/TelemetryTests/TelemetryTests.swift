@@ -77,7 +77,7 @@ import Testing
     let statistics = try #require(object["statistics"] as? [String: Any])
     #expect((statistics["ram"] as? [String: Any])?["dirty-sync-count"] as? Int == 4)
     let columns = try #require(object["history"] as? [String: [Any]])
-    #expect(columns.count == 8 && Set(columns.values.map { $0.count }).count == 1)
+    #expect(columns.count == 9 && Set(columns.values.map { $0.count }).count == 1)
     #expect(document.json.utf8.count < 100_000)
     #expect((object["iterations"] as? [Any])?.count == 4 && object["schema"] as? Int == 1)
   }
@@ -121,6 +121,71 @@ import Testing
     var paused = Sample.live()
     paused.convergence?.isPaused = true
     #expect(LiveFigures(paused, iterations: [], session: "s").figures["headline"] == "paused")
+  }
+
+  @Test("A proxy says what the pair knows: no remaining memory, no downtime, no verdict")
+  func relay() throws {
+    let samples = MetricSample.all(Sample.relay(.source), settings: Sample.settings)
+    func value(_ metric: Metric, _ labels: [MetricSample.Label] = []) -> Double? {
+      samples.first { $0.metric == metric && $0.labels == labels }?.value
+    }
+    #expect(value(.relayStream) == 2e9 && value(.relayStreamRate) == 125e6 && value(.iterations) == 812)
+    #expect(value(.relayWindow) == Double(4 << 20) && value(.relayWindowUsed) == Double(3 << 20))
+    #expect(value(.relayHeld) == Double(5 << 20) && value(.relaySuperseded) == 1203 && value(.relayConnections) == 2)
+    #expect(value(.relayMode, [.init("pageferry_relay_mode", "pages")]) == 1)
+    #expect(value(.relayMode, [.init("pageferry_relay_mode", "verbatim")]) == 0)
+    #expect(value(.relayChannel, [.init("channel", "2")]) == 5e8 && value(.bandwidthLimit) == 125e6)
+    let unknown: Set<Metric> = [
+      .memoryRemaining, .verdict, .throttle, .downtimeExpected, .downtimeLimit, .dirtyRate, .syncs, .held,
+    ]
+    #expect(samples.allSatisfy { !unknown.contains($0.metric) })
+    // And nothing of a proxy where there is none.
+    #expect(MetricSample.all(Sample.live()).allSatisfy { !$0.metric.rawValue.contains("relay") })
+    let destination = MetricSample.all(Sample.relay(.destination))
+    #expect(destination.allSatisfy { ![.relayWindow, .relayHeld, .relayPages].contains($0.metric) })
+
+    let figures = LiveFigures(Sample.relay(.source), settings: Sample.settings, iterations: [], session: "s")
+    #expect(figures.isRelay && !figures.isLive && figures.figures["headline"] == "active")
+    #expect(figures.figures["advice"]?.contains("query-migrate") == true && figures.figures["remaining"] == "–")
+    #expect(figures.figures["window"] == "3.00 MiB of 4.00 MiB" && figures.figures["stream-rate"] == "125 MB/s")
+    var waiting = Sample.relay(.destination, .setup)
+    waiting.relay?.connections = 0
+    #expect(LiveFigures(waiting, iterations: [], session: "s").figures["headline"] == "waiting")
+    let page = LivePage.html(
+      StatusDocument(
+        session: "s", statistics: Sample.relay(.source),
+        settings: StatusDocument.Setting.all(Sample.settings, of: Sample.relay(.source)),
+        iterations: [], history: .init(History()), page: figures))
+    #expect(page.contains(#"<body class="good relay">"#) && page.contains("<td>125 MB/s</td>"))
+    #expect(!page.contains("downtime limit</th>"))
+  }
+
+  @Test("What holds a stream back is said by the window")
+  func windowLimit() {
+    var relay = MigrationStatistics.Relay(role: .source)
+    #expect(relay.limit == nil)
+    relay.openConnections = 1
+    relay.window = .init(used: 95, limit: 100, highest: 100)
+    #expect(relay.limit == "full: the link is the limit")
+    relay.window?.used = 20
+    #expect(relay.limit == "room: QEMU gives no more")
+    relay.window = .init(used: 0, limit: 0, highest: 0)
+    #expect(relay.limit == nil)
+  }
+
+  @Test("A migration whose name comes late has its series from then on")
+  func lateName() {
+    let isKnown = Atomic<Bool>(false)
+    let metrics = OpenMetricsFactory()
+    let telemetry = Telemetry(
+      .init(
+        name: { isKnown.load(ordering: .relaxed) ? ("7e57", "there") : nil },
+        statistics: { Sample.relay(.destination) }), factory: metrics)
+    telemetry.start()
+    #expect(telemetry.status?.session == "–" && !metrics.text(.openMetrics).contains("pageferry_phase"))
+    isKnown.store(true, ordering: .relaxed)
+    telemetry.finish()
+    #expect(metrics.text(.openMetrics).contains(#"session="7e57",peer="there""#))
   }
 
   @Test(

@@ -9,7 +9,7 @@ struct ControlCommandLine: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ctl", abstract: "Watch and steer a migration while it runs.",
     discussion: """
-      SOCKET is what 'demo' or 'send' was given with --control. Commands:
+      SOCKET is what 'demo', 'send' or 'proxy' was given with --control. Commands:
 
       \(table(ControlCommand.allCases.filter { $0 != .help }.map { ($0.rawValue, $0.meaning) }))
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Control
 import PageFerry
+import Telemetry
 
 /// A status as a person reads it: the lines and units of `virsh domjobinfo`, where it has them; what it does not have
 /// comes after.
@@ -18,11 +19,11 @@ struct JobInfo {
   var lines: [String] { lines(withSettings: true) }
 
   func lines(withSettings: Bool) -> [String] {
-    let rows = job + data + pages + times + cache + throttle + convergence + own
+    let rows = job + data + pages + times + cache + throttle + convergence + relay + own
     let shown = Self.aligned(rows)
     guard withSettings else { return shown }
     let set = Knob.all.compactMap { knob in settings[knob.name].map { (knob.name + ":", knob.printed($0)) } }
-    return shown + ["", "Settings"] + Self.aligned(set).map { "  " + $0 }
+    return set.isEmpty ? shown : shown + ["", "Settings"] + Self.aligned(set).map { "  " + $0 }
   }
 
   private static func aligned(_ rows: [Row]) -> [String] {
@@ -41,7 +42,9 @@ struct JobInfo {
       default: "Unbounded"
       }
     var rows: [Row] = [
-      ("Job type:", kind), ("Operation:", "Outgoing migration"), ("Time elapsed:", Self.ms(now.totalTime)),
+      ("Job type:", kind),
+      ("Operation:", now.relay?.role == .destination ? "Incoming migration" : "Outgoing migration"),
+      ("Time elapsed:", Self.ms(now.totalTime)),
     ]
     if let left = now.convergence?.timeToConverge { rows.append(("Time remaining:", Self.ms(left))) }
     return rows
@@ -49,19 +52,18 @@ struct JobInfo {
 
   private var data: [Row] {
     ["Data", "Memory"].flatMap { what in
-      [
-        ("\(what) processed:", Self.size(Double(now.ram.transferred))),
-        ("\(what) remaining:", Self.size(Double(now.ram.remaining))),
-        ("\(what) total:", Self.size(Double(now.ram.total))),
-      ]
+      [("\(what) processed:", Self.size(Double(now.ram.transferred)))]
+        + (now.ram.remaining.map { [("\(what) remaining:", Self.size(Double($0)))] } ?? [])
+        + [("\(what) total:", Self.size(Double(now.ram.total)))]
     } + [("Memory bandwidth:", Self.size(now.ram.mbps * 1e6 / 8) + "/s")]
   }
 
   private var pages: [Row] {
-    [
-      ("Dirty rate:", Self.value("\(Int(now.ram.dirtyPagesRate.rounded()))", "pages/s")),
+    let dirty =
+      now.relay == nil ? [("Dirty rate:", Self.value("\(Int(now.ram.dirtyPagesRate.rounded()))", "pages/s"))] : []
+    return dirty + [
       ("Page size:", Self.value("\(now.ram.pageSize)", "bytes")),
-      ("Iteration:", "\(now.iteration?.iteration ?? 0)"),
+      ("Iteration:", now.relay.map { "\($0.iterations)" } ?? "\(now.iteration?.iteration ?? 0)"),
       ("Constant pages:", "\(now.ram.duplicate)"),
       ("Normal pages:", "\(now.ram.normal)"),
       ("Normal data:", Self.size(Double(now.ram.normalBytes))),
@@ -120,10 +122,37 @@ struct JobInfo {
     return rows
   }
 
+  /// Of a half of a proxy pair.
+  private var relay: [Row] {
+    guard let relay = now.relay else { return [] }
+    var rows: [Row] = [
+      ("Carried as:", relay.mode.map(ProxyScreen.words) ?? "not known yet"),
+      ("Connections:", "\(relay.connections) of the hypervisor, \(relay.openConnections) open"),
+      (relay.role == .source ? "Stream taken:" : "Stream given:", Self.size(Double(relay.streamBytes))),
+      ("Stream rate:", Self.size(relay.streamRate) + "/s"),
+      ("Passed on as it is:", Self.size(Double(relay.passedBytes))),
+    ]
+    if let pages = relay.receivedPages { rows.append(("Pages taken:", "\(pages)")) }
+    if let pages = relay.supersededPages { rows.append(("Pages overtaken:", "\(pages)")) }
+    rows += [("Delta pages:", "\(now.pages.delta)"), ("Unchanged pages:", "\(now.pages.unchanged)")]
+    if let window = relay.window {
+      rows += [
+        ("Under way:", Self.size(Double(window.used))), ("Under way, allowed:", Self.size(Double(window.limit))),
+        ("Under way, highest:", Self.size(Double(window.highest))),
+      ]
+    }
+    if let limit = relay.limit { rows.append(("Under way, now:", limit)) }
+    if let held = relay.heldBytes { rows.append(("Pages held here:", Self.size(Double(held)))) }
+    rows += relay.channelBytes.enumerated().map { ("Channel \($0 + 1):", Self.size(Double($1))) }
+    rows += now.lanes.enumerated().map { ("Lane \($0):", DemoScreen.share($1)) }
+    if !now.status.isFinal { rows.append(("Hand-over:", relay.sentence)) }
+    return rows
+  }
+
   private var own: [Row] {
     [
       ("Phase:", now.status.rawValue), ("Codec in use:", now.codecsInUse.isEmpty ? "–" : now.codecsInUse),
-      ("Channels in use:", "\(now.channels)"), ("Peer:", now.peer),
+      ("Channels in use:", "\(now.channels)"), ("Peer:", now.peer.isEmpty ? "–" : now.peer),
     ]
   }
 

@@ -47,7 +47,7 @@ final class DemoScreen: Sendable {
       (
         "wire",
         "\(ByteCount.format(now.ram.mbps * 1e6 / 8))/s, \(ByteCount.format(now.ram.transferred)) so far, "
-          + "\(ByteCount.format(now.ram.remaining)) of memory to go"
+          + "\(now.ram.remaining.map { ByteCount.format($0) } ?? "–") of memory to go"
       ),
       (
         "guest",
@@ -110,7 +110,7 @@ final class DemoScreen: Sendable {
   }
 
   /// `reading 12 % encoding 60 % waiting 20 %`
-  private static func share(_ use: MigrationStatistics.LaneUse) -> String {
+  static func share(_ use: MigrationStatistics.LaneUse) -> String {
     func percent(_ share: Double) -> String { "\(Int((min(1, share) * 100).rounded())) %" }
     return "reading \(percent(use.reading)) encoding \(percent(use.encoding)) waiting \(percent(use.blocked))"
   }

@@ -8,6 +8,7 @@ import Logging
 import PageFerry
 import Synchronization
 import SystemPackage
+import Telemetry
 import Workload
 
 /// The demo's source: a guest that runs here, and moves to another process.
@@ -50,7 +51,7 @@ struct DemoSender {
     configuration.logger = try logger()
     let session = SourceSession(guest: running, configuration: configuration)
     migration.withLock { $0 = session }
-    let watching = try telemetry.start(session, insecure: insecure, quiet: options.quiet)
+    let watching = try telemetry.start(.init(session), insecure: insecure, quiet: options.quiet)
     defer { watching?.stop() }
     socket?.start(session)
     let screen = DemoScreen(

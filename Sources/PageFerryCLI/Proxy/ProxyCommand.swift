@@ -52,6 +52,11 @@ struct ProxySourceCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Seconds to wait for QEMU; for ever without this.", valueName: "seconds"))
   var wait: Int?
 
+  @Flag(help: "With --http: beyond this host, although whoever connects can read along.")
+  var insecure = false
+
+  @OptionGroup(title: "Watching it") var telemetry: TelemetryOptions
+  @OptionGroup var control: ControlOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
@@ -74,7 +79,9 @@ struct ProxySourceCommand: ParsableCommand {
         keepsAll: keepRam, placement: common.placementOptions, software: PageFerry.software),
       logger: logger)
     logger.info("waiting for QEMU on \(listener.endpoint)")
-    try ProxyOutcome.of(common, cancel: { departure.cancel($0) }, now: { departure.reports }, run: { departure.run() })
+    try ProxyOutcome.of(
+      departure, title: "QEMU on \(listener.endpoint), to \(to)",
+      .init(common: common, telemetry: telemetry, control: control, insecure: insecure))
   }
 }
 
@@ -95,7 +102,7 @@ struct ProxyDestinationCommand: ParsableCommand {
     transform: Endpoint.init(parsing:))
   var connect: Endpoint
 
-  @Flag(help: "Listen beyond this host although the connection is neither encrypted nor authenticated.")
+  @Flag(help: "Listen, or with --http be read, beyond this host: nothing is encrypted or authenticated.")
   var insecure = false
 
   @Option(
@@ -112,6 +119,8 @@ struct ProxyDestinationCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Most guest memory to accept.", valueName: "size"))
   var memoryLimit: ByteAmount?
 
+  @OptionGroup(title: "Watching it") var telemetry: TelemetryOptions
+  @OptionGroup var control: ControlOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
@@ -137,7 +146,8 @@ struct ProxyDestinationCommand: ParsableCommand {
       logger: logger)
     logger.info("waiting for the other half on \(listener.endpoint)")
     try ProxyOutcome.of(
-      common, cancel: { destination.cancel($0) }, now: { destination.reports }, run: { destination.run() })
+      destination, title: "from \(listener.endpoint) to QEMU on \(connect)",
+      .init(common: common, telemetry: telemetry, control: control, insecure: insecure))
   }
 }
 

@@ -26,10 +26,10 @@ struct TelemetryOptions: ParsableArguments {
 
   var isWanted: Bool { metricsFile != nil || http != nil }
 
-  /// Begins to watch `session`. Call it after ``Outcome/onTermination(_:)``: its threads must not take the signals.
+  /// Begins to watch a migration. Call it after ``Outcome/onTermination(_:)``: its threads must not take the signals.
   /// - Parameter insecure: whether other hosts may read along.
   /// - Throws: an exit code, if the file cannot be written, or the address not be had.
-  func start(_ session: SourceSession, insecure: Bool, quiet: Bool) throws -> RunningTelemetry? {
+  func start(_ source: Telemetry.Source, insecure: Bool, quiet: Bool) throws -> RunningTelemetry? {
     guard isWanted else { return nil }
     let metrics = OpenMetricsFactory()
     MetricsSystem.bootstrap(metrics)
@@ -40,7 +40,7 @@ struct TelemetryOptions: ParsableArguments {
         throw Outcome.exit(MigrationFailure(.outputFailed, "cannot write the metrics to '\(file.path)': \(error)"))
       }
     }
-    let telemetry = Telemetry(.init(session), file: file)
+    let telemetry = Telemetry(source, file: file)
     let site = LiveSite(telemetry, metrics: metrics)
     var server: WebServer?
     if let http {

@@ -28,6 +28,8 @@ final class DepartingStream: @unchecked Sendable {
     var deltaPages: UInt64 = 0
     /// Bytes that were passed on as they are.
     var relayedBytes: UInt64 = 0
+    /// The last pass over memory has begun: the guest stands still.
+    var isEnding = false
   }
 
   private let window: RelayWindow
@@ -180,6 +182,7 @@ final class DepartingStream: @unchecked Sendable {
     case .page(let record): try store(record, at: element.offset)
     case .section(let kind, _):
       section = kind
+      if kind == .end { counters.isEnding = true }
       counted.withLock { $0 = counters }
       // Sections of pages are made anew at the destination, around the pages that come there. The last one goes on without
       // pages, in one piece: behind them.

@@ -21,7 +21,7 @@ final class RelayArrival: Sendable {
   let logger: Logger
   let events = Mailbox<SessionEvent>()
   let state = Mutex(State())
-  private let startedAt = HostClock.now()
+  let startedAt = HostClock.now()
   /// What the hypervisor has answered to a ping: it has taken what came before.
   let pong = Atomic<UInt32>(0)
   let answered = ParkingSpot()
@@ -35,6 +35,8 @@ final class RelayArrival: Sendable {
     var guestByteCount: UInt64 = 0
     var iteration: UInt32 = 0
     var relayed: UInt64 = 0
+    /// When pages could flow, and when it was over.
+    var activeAt: UInt64?
     var endedAt: UInt64?
     var failure: MigrationFailure?
     var answersHaveEnded = false
@@ -126,7 +128,7 @@ final class RelayArrival: Sendable {
       for thread in threads { thread.join() }
     }
     state.withLock { state in
-      state.phase = .active
+      (state.phase, state.activeAt) = (.active, HostClock.now())
       state.relayed = UInt64(first.bytes.count)
     }
     pipeline?.start()

@@ -10,9 +10,11 @@ public import Transport
 public final class RelayDeparture: Sendable {
   private let listener: Listener
   private let waitLimit: Duration?
-  private let configuration: RelaySource.Configuration
+  let configuration: RelaySource.Configuration
   private let logger: Logger
-  private let sessions = Mutex<[RelaySource]>([])
+  let sessions = Mutex<[RelaySource]>([])
+  let controls: RelayControls
+  let meters = RelayMeters()
   private let ended = Atomic<Int>(0)
   private let siblings = Siblings()
   private let cancelled = Mutex<String?>(nil)
@@ -24,6 +26,7 @@ public final class RelayDeparture: Sendable {
     self.listener = listener
     self.waitLimit = waitLimit
     self.configuration = configuration
+    controls = RelayControls(configuration)
     self.logger = logger
   }
 
@@ -52,8 +55,12 @@ public final class RelayDeparture: Sendable {
       do throws(TransportError) {
         guard let connection = try listener.accept(within: .milliseconds(50)) else { continue }
         siblings.join()
+        if threads.isEmpty {
+          meters.restart()
+          logger.info("proxy \(controls.identity): the hypervisor has connected")
+        }
         let session = RelaySource(
-          hypervisor: connection, siblings: siblings, configuration: configuration, logger: logger)
+          hypervisor: connection, siblings: siblings, controls: controls, configuration: configuration, logger: logger)
         sessions.withLock { $0.append(session) }
         threads.append(
           HostThread(name: "pf-departure") { [self] in
@@ -72,6 +79,7 @@ public final class RelayDeparture: Sendable {
     var report = RelayReport(
       role: .source, phase: failure.code == .cancelled ? .cancelled : .failed, mode: .verbatim, seconds: 0)
     report.failure = .init(failure)
+    meters.noteEnd(report)
     return report
   }
 }

@@ -52,7 +52,8 @@ public final class RelayDestination: Sendable {
   private let configuration: Configuration
   private let logger: Logger
   private let visitors = Mailbox<Event>()
-  private let sessions = Mutex<[RelayArrival]>([])
+  let sessions = Mutex<[RelayArrival]>([])
+  let meters = RelayMeters()
 
   private enum Event: Sendable {
     case visitor(Visitor)
@@ -106,6 +107,7 @@ public final class RelayDestination: Sendable {
           control.refuse("too many connections")
           continue
         }
+        if threads.isEmpty { meters.restart() }
         let session = RelayArrival(control, hello, configuration: configuration, logger: logger)
         sessions.withLock { $0.append(session) }
         threads.append(
@@ -132,6 +134,7 @@ public final class RelayDestination: Sendable {
     var report = RelayReport(role: .destination, phase: .failed, mode: .verbatim, seconds: 0)
     report.failure = failure.map { .init($0) }
     if failure?.code == .cancelled { report.phase = .cancelled }
+    meters.noteEnd(report)
     return report
   }
 }

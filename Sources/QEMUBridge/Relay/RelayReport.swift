@@ -62,12 +62,12 @@ extension RelaySource {
     let use = window.use
     let sent = now.pipeline?.statistics ?? .init()
     var report = RelayReport(
-      role: .source, phase: now.phase, mode: now.mode,
+      role: .source, phase: now.phase == .active && read.isEnding ? .switchover : now.phase, mode: now.mode,
       seconds: Double((now.endedAt ?? HostClock.now()) - startedAt) / 1e9)
     report.guestBytes = now.guestByteCount
     report.streamBytes = use.taken
     report.wireBytes = now.connections.reduce(0) { $0 + $1.sentByteCount }
-    report.relayedBytes = read.relayedBytes
+    report.relayedBytes = now.relayed
     report.pages = .init(
       received: read.pages, superseded: now.memory?.supersededPages.load(ordering: .relaxed) ?? 0,
       zero: sent.zeroPages, data: sent.dataPages, delta: sent.deltaPages, unchanged: sent.unchangedPages)

@@ -98,7 +98,7 @@ extension RelaySource {
     try control.send(
       .hello(
         .init(
-          session: .random(), channelCount: configuration.channelCount, laneCount: configuration.laneCount,
+          session: controls.identity, channelCount: configuration.channelCount, laneCount: configuration.laneCount,
           features: blocks == nil ? .relay : [.relay, .deltas], codecs: codecs, historyLog: historyLog,
           software: configuration.software,
           blocks: blocks?.blocks ?? [])))
@@ -146,6 +146,8 @@ extension RelaySource {
     do throws(GuestMemoryError) { memory = try DepartingMemory(blocks, keepsAll: configuration.keepsAll) } catch {
       throw MigrationFailure(output: error)
     }
+    let cacheBudget = CacheBudget(
+      configuration.deltaCache, guestByteCount: blocks.byteCount, laneCount: configuration.laneCount)
     let placement = configuration.placement.plan(interface: data.first?.interfaceName) { request in
       request.laneCount = configuration.laneCount
       request.channelCount = data.count
@@ -158,11 +160,9 @@ extension RelaySource {
           historyByteCount: historyLog(blocks) == 0 ? 0 : 1 << Int(historyLog(blocks)), wantsDigests: false,
           live: .init(
             memory: .pooled(memory.pool), log: RelayLog(), heat: SpanHeat(blocks),
-            cacheBudget: CacheBudget(
-              configuration.deltaCache, guestByteCount: blocks.byteCount, laneCount: configuration.laneCount),
-            seed: SessionIdentity.random().low,
+            cacheBudget: cacheBudget, seed: SessionIdentity.random().low,
             heldBackNanoseconds: { [window] in window.stalledNanoseconds.load(ordering: .relaxed) }),
-          pacer: Pacer(bytesPerSecond: configuration.bandwidthLimit), cpuCount: placement.allowance.workerCount,
+          pacer: controls.pacer, cpuCount: placement.allowance.workerCount,
           placement: placement),
         onEvent: { [self] event in
           if case .iterationProduced(let number) = event {
@@ -178,7 +178,10 @@ extension RelaySource {
         state.pipeline = pipeline
         state.mode = .pages
         state.guestByteCount = blocks.byteCount
+        state.cacheBudget = cacheBudget
       }
+      // They may have been changed already.
+      follow(controls.settings)
       return pipeline
     } catch { throw MigrationFailure(error, with: "\(configuration.endpoint)", memory: MigrationFailure.init(output:)) }
   }

@@ -72,6 +72,7 @@ public final class RelaySource: Sendable {
   let window: RelayWindow
   let stream: DepartingStream
   let state = Mutex(State())
+  let controls: RelayControls
   let startedAt = HostClock.now()
 
   /// What is known of it. Anyone reads.
@@ -82,7 +83,10 @@ public final class RelaySource: Sendable {
     var pipeline: SendingPipeline?
     var memory: DepartingMemory?
     var guestByteCount: UInt64 = 0
+    /// When pages could flow, and when it was over.
+    var activeAt: UInt64?
     var endedAt: UInt64?
+    var cacheBudget: CacheBudget?
     /// Iterations begun, and bytes handed to `relay` so far.
     var iteration: UInt32 = 0
     var relayed: UInt64 = 0
@@ -98,7 +102,11 @@ public final class RelaySource: Sendable {
   /// - Parameters:
   ///   - hypervisor: the connection that it has made; from now on this session's.
   ///   - siblings: its others.
-  init(hypervisor: Connection, siblings: Siblings, configuration: Configuration, logger: Logger) {
+  ///   - controls: of all of them.
+  init(
+    hypervisor: Connection, siblings: Siblings, controls: RelayControls, configuration: Configuration, logger: Logger
+  ) {
+    self.controls = controls
     self.hypervisor = hypervisor
     self.siblings = siblings
     self.configuration = configuration
@@ -187,6 +195,7 @@ public final class RelaySource: Sendable {
     control.establish(sendLimit: .seconds(configuration.socketOptions.deadPeerSeconds))
     let vigil = Vigil(limit: .seconds(configuration.socketOptions.deadPeerSeconds))
     let pipeline = try blocks.map { (blocks) throws(MigrationFailure) in try makePipeline(blocks, data) }
+    state.withLock { $0.activeAt = HostClock.now() }
     let memory = state.withLock { $0.memory }
     let threads = [
       control.startReceiving(into: events, vigil: vigil),
@@ -243,6 +252,7 @@ public final class RelaySource: Sendable {
       do throws(MigrationFailure) {
         for first in stride(from: 0, to: box.bytes.count, by: WireLimits.relayByteCountMax) {
           let piece = box.bytes[first..<min(box.bytes.count, first + WireLimits.relayByteCountMax)]
+          controls.pacer.wait(byteCount: piece.count, isCancelled: { self.isStopped })
           try control.send(.relay(.init(afterIteration: iteration, bytes: Array(piece))))
         }
         if box.isEnded {

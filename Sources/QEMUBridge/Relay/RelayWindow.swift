@@ -98,6 +98,9 @@ final class RelayWindow: Sendable {
   /// Bytes taken; what may be under way now, and the most that was.
   var use: (taken: UInt64, limit: Int, highest: Int) { state.withLock { ($0.taken, $0.limit, $0.highest) } }
 
+  /// Bytes that are under way.
+  var used: Int { state.withLock { Int(clamping: $0.taken - $0.confirmed) } }
+
   /// Bytes per second that were confirmed lately; nil before it is known.
   var rate: Double? { state.withLock { $0.rates.last?.bytesPerSecond } }
 }

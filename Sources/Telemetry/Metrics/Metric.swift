@@ -45,6 +45,18 @@ public enum Metric: String, CaseIterable, Sendable {
   case codecOutput = "pageferry_codec_output_bytes"
   case laneTime = "pageferry_lane_time_ratio"
   case laneBlocked = "pageferry_lane_blocked_ratio"
+  case relayMode = "pageferry_relay_mode"
+  case relayConnections = "pageferry_relay_connections"
+  case relayStream = "pageferry_relay_stream_bytes"
+  case relayStreamRate = "pageferry_relay_stream_rate_bytes_per_second"
+  case relayPassed = "pageferry_relay_passed_bytes"
+  case relayPages = "pageferry_relay_pages"
+  case relaySuperseded = "pageferry_relay_superseded_pages"
+  case relayWindow = "pageferry_relay_window_bytes"
+  case relayWindowUsed = "pageferry_relay_window_used_bytes"
+  case relayWindowHighest = "pageferry_relay_window_highest_bytes"
+  case relayHeld = "pageferry_relay_held_bytes"
+  case relayChannel = "pageferry_relay_channel_bytes"
 
   public enum Kind: String, Sendable {
     case gauge, counter
@@ -59,9 +71,9 @@ public enum Metric: String, CaseIterable, Sendable {
   public var kind: Kind {
     switch self {
     case .build: .info
-    case .phase, .verdict: .stateset
+    case .phase, .verdict, .relayMode: .stateset
     case .pages, .wire, .iterations, .syncs, .cacheHits, .cacheMisses, .cacheOverflows, .delta, .codecInput,
-      .codecOutput:
+      .codecOutput, .relayStream, .relayPassed, .relayPages, .relaySuperseded, .relayChannel:
       .counter
     default: .gauge
     }
@@ -85,11 +97,12 @@ public enum Metric: String, CaseIterable, Sendable {
   public var labels: [String] {
     switch self {
     case .build: ["version"]
-    case .phase, .verdict: [rawValue]
+    case .phase, .verdict, .relayMode: [rawValue]
     case .pages: ["kind"]
     case .codecLanes, .codecInput, .codecOutput: ["codec"]
     case .laneTime: ["activity"]
     case .laneBlocked: ["lane"]
+    case .relayChannel: ["channel"]
     default: []
     }
   }
@@ -137,6 +150,18 @@ public enum Metric: String, CaseIterable, Sendable {
     case .codecOutput: "Bytes that it made of them."
     case .laneTime: "Share of the lanes' time, all lanes together."
     case .laneBlocked: "Share of its time that the lane waited for the link."
+    case .relayMode: "How a proxy carries the hypervisor's stream."
+    case .relayConnections: "Connections of the hypervisor that have not ended."
+    case .relayStream: "Bytes of the hypervisor's stream: taken at the source, given at the destination."
+    case .relayStreamRate: "The same in a second, over the last seconds."
+    case .relayPassed: "Bytes of the hypervisor's stream that were passed on as they are."
+    case .relayPages: "Pages in the source hypervisor's stream."
+    case .relaySuperseded: "Pages that were overtaken by a newer version before they were sent."
+    case .relayWindow: "How much of the stream may be under way."
+    case .relayWindowUsed: "How much of the stream is under way."
+    case .relayWindowHighest: "The most that was."
+    case .relayHeld: "Pages that a proxy holds: they wait, or are not known to have arrived."
+    case .relayChannel: "Bytes on the data channel."
     }
   }
 

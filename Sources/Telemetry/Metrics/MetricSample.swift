@@ -33,6 +33,7 @@ public struct MetricSample: Sendable, Equatable {
     states(now) + memory(now) + rates(now, settings)
       + (now.convergence.map { steering($0, allowed: now.allowedDowntime(settings)) } ?? [])
       + downtime(now) + (now.xbzrleCache.map(cache) ?? []) + codecs(now) + lanes(now)
+      + (now.relay.map(relay) ?? [])
   }
 
   /// The first of `labels` of the metric is `label`.
@@ -49,14 +50,15 @@ public struct MetricSample: Sendable, Equatable {
 
   private static func memory(_ now: MigrationStatistics) -> [MetricSample] {
     let pages = now.pages
-    let kinds = [
-      ("zero", pages.zero), ("data", pages.data), ("delta", pages.delta), ("unchanged", pages.unchanged),
-      ("deferred", pages.deferred), ("not_read", pages.notRead),
-    ]
+    let isRelay = now.relay != nil
+    let kinds =
+      [("zero", pages.zero), ("data", pages.data), ("delta", pages.delta), ("unchanged", pages.unchanged)]
+      + (isRelay ? [] : [("deferred", pages.deferred), ("not_read", pages.notRead)])
     return one(.elapsed, now.totalTime / 1000) + one(.setup, now.setupTime / 1000)
       + one(.memory, Double(now.ram.total)) + one(.memoryRemaining, now.remainingBytes)
       + kinds.flatMap { one(.pages, Double($1), $0) } + one(.wire, Double(now.ram.transferred))
-      + one(.iterations, Double(now.iteration?.iteration ?? 0)) + one(.syncs, Double(now.ram.dirtySyncCount))
+      + one(.iterations, now.relay.map { Double($0.iterations) } ?? Double(now.iteration?.iteration ?? 0))
+      + one(.syncs, isRelay ? nil : Double(now.ram.dirtySyncCount))
   }
 
   private static func rates(_ now: MigrationStatistics, _ settings: MigrationSettings?) -> [MetricSample] {
@@ -104,6 +106,21 @@ public struct MetricSample: Sendable, Equatable {
       + now.lanes.enumerated().flatMap { one(.laneBlocked, share($1.blocked), "\($0)") }
   }
 
+  private static func relay(_ now: MigrationStatistics.Relay) -> [MetricSample] {
+    let modes = now.mode.map { mode in
+      MigrationStatistics.Relay.Mode.allCases.flatMap { one(.relayMode, $0 == mode ? 1 : 0, $0.rawValue) }
+    }
+    return (modes ?? []) + one(.relayConnections, Double(now.openConnections))
+      + one(.relayStream, Double(now.streamBytes)) + one(.relayStreamRate, now.streamRate)
+      + one(.relayPassed, Double(now.passedBytes)) + one(.relayPages, now.receivedPages.map { Double($0) })
+      + one(.relaySuperseded, now.supersededPages.map { Double($0) })
+      + one(.relayWindow, now.window.map { Double($0.limit) })
+      + one(.relayWindowUsed, now.window.map { Double($0.used) })
+      + one(.relayWindowHighest, now.window.map { Double($0.highest) })
+      + one(.relayHeld, now.heldBytes.map { Double($0) })
+      + now.channelBytes.enumerated().flatMap { one(.relayChannel, Double($1), "\($0 + 1)") }
+  }
+
   /// A share that was measured by two clocks may be a little above 1.
   private static func share(_ value: Double) -> Double { min(1, max(0, value)) }
 }
@@ -116,7 +133,7 @@ extension MigrationStatistics {
   }
 
   /// Bytes that are still to be sent; nil before pages flow.
-  var remainingBytes: Double? { lanes.isEmpty && status != .completed ? nil : Double(ram.remaining) }
+  var remainingBytes: Double? { lanes.isEmpty && status != .completed ? nil : ram.remaining.map { Double($0) } }
 
   /// The downtime that is allowed now, in ms: as of the last sync, or before there was one, as it is set.
   func allowedDowntime(_ settings: MigrationSettings?) -> Double? {

@@ -26,7 +26,7 @@ enum LivePage {
       \(LiveStyle.sheet)
       </style>
       </head>
-      <body class="\(escape(page.mood))\(page.isLive ? " live" : "")\(page.isOver ? " over" : "")">
+      <body class="\(escape(page.mood))\(page.isLive ? " live" : "")\(page.isRelay ? " relay" : "")\(page.isOver ? " over" : "")">
       \(body.joined(separator: "\n"))
       <script>
       \(LiveScript.text)
@@ -52,15 +52,15 @@ enum LivePage {
 
   private static func progress(_ page: LiveFigures) -> String {
     """
-    <div class="progress"><div class="track"><div id="bar" style="width: \(page.progress)%"></div></div>
+    <div class="of-own"><div class="progress"><div class="track"><div id="bar" style="width: \(page.progress)%"></div></div>
     <span id="progress-text">\(figure("progress-text", page))</span></div>
-    <p class="small">of the memory is at the destination, as far as the last sync tells</p>
+    <p class="small">of the memory is at the destination, as far as the last sync tells</p></div>
     """
   }
 
   private static func tiles(_ page: LiveFigures) -> String {
-    let all = LiveFigures.captions.map { id, caption, live in
-      "<div\(live ? " class=\"of-live\"" : "")><dt>\(caption)</dt><dd id=\"\(id)\">\(figure(id, page))</dd></div>"
+    let all = LiveFigures.captions.map { id, caption, owner in
+      "<div\(owner == .everybody ? "" : " class=\"\(owner.rawValue)\"")><dt>\(caption)</dt><dd id=\"\(id)\">\(figure(id, page))</dd></div>"
     }
     return "<dl class=\"tiles\">\n\(all.joined(separator: "\n"))\n</dl>"
   }
@@ -73,7 +73,7 @@ enum LivePage {
     <div id="chart-throttle" class="chart"></div></figure>
     <figure class="of-live"><figcaption>Downtime, expected and allowed <span class="unit">ms</span></figcaption>
     <div id="chart-downtime" class="chart"></div></figure>
-    <figure><figcaption>Memory to go <span class="unit">MiB</span></figcaption>
+    <figure class="of-own"><figcaption>Memory to go <span class="unit">MiB</span></figcaption>
     <div id="chart-remaining" class="chart"></div></figure>
     </section>
     """

@@ -85,10 +85,11 @@ enum LiveScript {
       const scaled = (values, unit) => values.map(value => typeof value === 'number' ? value / unit : null);
       const live = latest.page.isLive;
       chart('chart-rates', past.seconds, [
+        ...(latest.page.isRelay ? [{ name: "the hypervisor's stream", look: 'c1', values: scaled(past.streamRate, 1e6) }] : []),
         ...(live ? [{ name: 'guest writes', look: 'c1', values: scaled(past.dirtyRate, 1e6) },
           { name: 'memory is sent again at', look: 'c2', values: scaled(past.transferRate, 1e6) }] : []),
         { name: 'on the wire', look: 'c0', values: scaled(past.wireRate, 1e6) }]);
-      chart('chart-remaining', past.seconds,
+      if (!latest.page.isRelay) chart('chart-remaining', past.seconds,
         [{ name: 'memory to go', look: 'c0', values: scaled(past.remaining, 1048576) }]);
       if (!live) return;
       chart('chart-throttle', past.seconds,
@@ -121,7 +122,8 @@ enum LiveScript {
         if (element && element.textContent !== page.figures[id]) element.textContent = page.figures[id];
       }
       document.title = page.figures.headline + ' · PageFerry';
-      document.body.className = page.mood + (page.isLive ? ' live' : '') + (page.isOver ? ' over' : '');
+      document.body.className = page.mood + (page.isLive ? ' live' : '') + (page.isRelay ? ' relay' : '')
+        + (page.isOver ? ' over' : '');
       place('bar').style.width = page.progress + '%';
       fill('iterations', page.iterations, false);
       fill('settings', status.settings.map(one => [one.name, one.value]), true);
@@ -143,8 +145,8 @@ enum LiveScript {
       } catch (problem) {
         misses += 1;
         const over = latest && latest.page.isOver;
-        if (misses > 1 && !over) stale('The sender does not answer; this is what was seen last. It says on its '
-          + 'terminal how the migration ended.');
+        if (misses > 1 && !over) stale('Nobody answers; this is what was seen last. The command says on '
+          + 'its terminal how the migration ended.');
       }
       // What is over does not change any more, and its sender is about to go.
       if (!(latest && latest.page.isOver)) setTimeout(poll, misses > 5 ? 5000 : 1000);

@@ -16,7 +16,7 @@ enum LiveStyle {
       color: var(--ink); font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
     body { --mood: var(--plain); }
     body.good { --mood: var(--good); } body.waiting { --mood: var(--waiting); } body.bad { --mood: var(--bad); }
-    body:not(.live) .of-live { display: none; }
+    body:not(.live) .of-live, body:not(.relay) .of-relay, body:not(.live, .relay) .of-deltas, body.relay .of-own { display: none; }
     .small { margin: 0; color: var(--dim); overflow-wrap: anywhere; }
     .small b { color: var(--ink); margin-right: 0.5rem; }
     h1 { margin: 0.5rem 0 0; font-size: clamp(2rem, 7vw, 3.2rem); line-height: 1.1; color: var(--mood);
