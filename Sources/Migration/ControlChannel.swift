@@ -69,25 +69,6 @@ package final class ControlChannel: Sendable {
     }
   }
 
-  /// How long a peer may take over each answer of the setup.
-  static let answerLimit = Duration.seconds(10)
-
-  /// Has the destination take this connection as a data channel.
-  /// - Parameters:
-  ///   - number: from 1.
-  ///   - receive: how its answer comes.
-  package func attach(
-    _ accept: ControlMessage.Accept, number: Int, receive: () throws(MigrationFailure) -> ControlMessage
-  ) throws(MigrationFailure) {
-    connection.setTimeout(Self.answerLimit)
-    try send(.attach(.init(version: accept.version, token: accept.token, channel: UInt16(number))))
-    switch try receive() {
-    case .attached: connection.setTimeout(nil)
-    case .reject(let refusal), .error(let refusal): throw MigrationFailure(refusal, peer: peer)
-    default: throw MigrationFailure(.protocolViolation, "\(peer) answered 'attach' with something else")
-    }
-  }
-
   /// Messages that wait to be handled before the next is received.
   private static let waitingMessageCountMax = 1000
 

@@ -147,12 +147,7 @@ public final class DestinationSession: Sendable {
     }
     live.withLock { $0.blocks = blocks }
     let token = SessionIdentity.random()
-    try control.send(
-      .accept(
-        .init(
-          // The highest that both speak: the ranges overlap, or `hello` would not have been read.
-          version: min(hello.versions.upperBound, WireLimits.versions.upperBound), token: token,
-          software: configuration.software)))
+    try control.send(hello.acceptance(token: token, software: configuration.software))
     control.establish(sendLimit: configuration.silenceLimit)
     let vigil = Vigil(limit: configuration.silenceLimit)
     let receiving = control.startReceiving(into: events, vigil: vigil)
@@ -210,7 +205,12 @@ public final class DestinationSession: Sendable {
     var pipeline: ReceivingPipeline?
     defer { pipeline?.stop() }
     do throws(MigrationFailure) {
-      let channels = try gather(hello.channelCount, token: token, control)
+      let channels = try events.gather(
+        hello.channelCount, token: token, peer: control.peer, within: configuration.setupTimeout,
+        refuse: { Intake.refuse($0, logger) },
+        handle: { (event) throws(MigrationFailure) in
+          try Intake.handleCommon(event, control: control, events: events, logger: logger)
+        })
       clock.apply(.accepted)
       let arriving: any IncomingGuest
       do throws(GuestMemoryError) { arriving = try makeGuest(blocks) } catch { throw MigrationFailure(output: error) }
@@ -226,10 +226,7 @@ public final class DestinationSession: Sendable {
       }
       let started = ReceivingPipeline(
         memory: arriving.memory, connections: channels,
-        session: .init(
-          codecs: hello.codecs.map { CodecTag(rawValue: $0) }, laneCount: hello.laneCount,
-          channelCount: hello.channelCount, historyByteCount: hello.historyLog == 0 ? 0 : 1 << Int(hello.historyLog),
-          features: hello.features), decoderCount: decoderCount, placement: placement,
+        session: hello.session, decoderCount: decoderCount, placement: placement,
         onEvent: { [events] in events.post(.receiving($0)) })
       pipeline = started
       live.withLock { $0.pipeline = started }
@@ -273,39 +270,10 @@ public final class DestinationSession: Sendable {
     }
   }
 
-  /// Waits until every data channel has attached.
-  private func gather(
-    _ count: Int, token: SessionIdentity, _ control: ControlChannel
-  ) throws(MigrationFailure) -> [Connection] {
-    var channels = [Connection?](repeating: nil, count: count)
-    let deadline = HostClock.now() + configuration.setupTimeout.nanoseconds
-    while channels.contains(where: { $0 == nil }) {
-      let left = Int64(clamping: deadline - min(deadline, HostClock.now()))
-      guard let event = events.next(nanoseconds: left) else {
-        throw MigrationFailure(
-          .peerLost, "\(control.peer) opened \(channels.count { $0 != nil }) of its \(count) data channels in time")
-      }
-      guard case .visitor(.dataChannel(let visitor, let attach)) = event else {
-        try Intake.handleCommon(event, control: control, events: events, logger: logger)
-        continue
-      }
-      let index = Int(attach.channel) - 1
-      guard attach.belongs(to: token), channels.indices.contains(index), channels[index] == nil else {
-        Intake.refuse(visitor, logger)
-        continue
-      }
-      visitor.connection.setTimeout(nil)
-      try visitor.send(.attached)
-      channels[index] = visitor.connection
-    }
-    return channels.compactMap { $0 }
-  }
-
   // MARK: The end
 
   private func report(ending failure: MigrationFailure) -> MigrationReport {
-    let isCancel = failure.code == .cancelled || failure.code == .cancelledByPeer
-    clock.apply(isCancel ? .cancel : .fail)
+    clock.apply(failure.finalPhase == .cancelled ? .cancel : .fail)
     var report = report(outcome: clock.phase)
     report.fail(failure, phase: clock.phase)
     return report

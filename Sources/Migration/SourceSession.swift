@@ -117,24 +117,14 @@ public final class SourceSession: Sendable {
       features: features,
       codecs: offeredTags.map { $0.rawValue }, historyLog: historyLog, software: configuration.software,
       blocks: memory.blocks.blocks)
-    try control.send(.hello(hello))
-    switch try answer(from: control) {
-    case .accept(let accept):
-      guard WireLimits.versions.contains(accept.version) else {
-        throw MigrationFailure(.versionMismatch, "\(control.peer) chose protocol version \(accept.version)")
-      }
-      return accept
-    case .reject(let refusal), .error(let refusal): throw MigrationFailure(refusal, peer: control.peer)
-    case .cancel(let reason): throw .cancelled(byPeer: control.peer, reason: reason)
-    default: throw MigrationFailure(.protocolViolation, "\(control.peer) answered 'hello' with something else")
-    }
+    return try control.introduce(hello) { () throws(MigrationFailure) in try answer(from: control) }
   }
 
   /// What frames may be encoded with: of a guest that runs, whatever this side knows, so that it may be changed later;
   /// what needs a history only if one is kept anyway.
   var offeredTags: [CodecTag] {
     guard guest.dirtyLog != nil else { return configuration.codec.tags }
-    return CodecRegistry.all.filter { historyLog > 0 || !($0 is any HistoryCodec.Type) }.map { $0.identity.tag }
+    return CodecRegistry.offered(hasHistory: historyLog > 0)
   }
 
   private var features: SessionFeatures {
@@ -308,8 +298,7 @@ public final class SourceSession: Sendable {
     record.shutDown()
     record.now.pipeline?.stop()
     guest.dirtyLog?.stop()
-    let isCancel = final.code == .cancelled || final.code == .cancelledByPeer
-    clock.apply(isCancel ? .cancel : .fail)
+    clock.apply(final.finalPhase == .cancelled ? .cancel : .fail)
     var report = report(clock.phase)
     report.fail(final, phase: clock.phase)
     return report

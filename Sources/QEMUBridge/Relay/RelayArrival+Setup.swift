@@ -47,25 +47,12 @@ extension RelayArrival {
   }
 
   func gather(_ count: Int) throws(MigrationFailure) -> [Connection] {
-    var channels = [Connection?](repeating: nil, count: count)
-    let deadline = HostClock.now() + configuration.setupTimeout.nanoseconds
-    while channels.contains(where: { $0 == nil }) {
-      guard let event = events.next(nanoseconds: Int64(clamping: deadline - min(deadline, HostClock.now()))) else {
-        throw MigrationFailure(
-          .peerLost, "\(control.peer) opened \(channels.count { $0 != nil }) of its \(count) data channels in time")
-      }
-      if case .cancel(let reason) = event { throw MigrationFailure(.cancelled, reason) }
-      guard case .visitor(.dataChannel(let visitor, let attach)) = event else { continue }
-      let index = Int(attach.channel) - 1
-      guard channels.indices.contains(index), channels[index] == nil else {
-        visitor.refuse("wrong channel")
-        continue
-      }
-      visitor.connection.setTimeout(nil)
-      try visitor.send(.attached)
-      channels[index] = visitor.connection
-    }
-    let gathered = channels.compactMap { $0 }
+    let gathered = try events.gather(
+      count, token: token, peer: control.peer, within: configuration.setupTimeout,
+      refuse: { $0.refuse("wrong channel") },
+      handle: { (event) throws(MigrationFailure) in
+        if case .cancel(let reason) = event { throw MigrationFailure(.cancelled, reason) }
+      })
     state.withLock { $0.channels = gathered }
     return gathered
   }
@@ -138,10 +125,7 @@ extension RelayArrival {
     }
     let pipeline = ReceivingPipeline(
       memory: memory, connections: data,
-      session: .init(
-        codecs: hello.codecs.map { CodecTag(rawValue: $0) }, laneCount: hello.laneCount,
-        channelCount: hello.channelCount, historyByteCount: hello.historyLog == 0 ? 0 : 1 << Int(hello.historyLog),
-        features: hello.features),
+      session: hello.session,
       placement: placement, onEvent: { [events] in events.post(.receiving($0)) })
     state.withLock { $0.pipeline = pipeline }
     return pipeline

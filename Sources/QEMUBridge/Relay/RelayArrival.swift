@@ -74,9 +74,8 @@ final class RelayArrival: Sendable {
     control.connection.shutDown()
     now.pipeline?.stop()
     events.close()
-    let isCancel = failure?.code == .cancelled || failure?.code == .cancelledByPeer
     state.withLock { state in
-      state.phase = failure == nil ? .completed : isCancel ? .cancelled : .failed
+      state.phase = failure?.finalPhase ?? .completed
       state.failure = failure
       state.endedAt = HostClock.now()
     }
@@ -89,11 +88,7 @@ final class RelayArrival: Sendable {
     control.connection.setTimeout(configuration.setupTimeout)
     let blocks = try check()
     let hypervisor = try connect()
-    try control.send(
-      .accept(
-        .init(
-          version: min(hello.versions.upperBound, WireLimits.versions.upperBound), token: token,
-          software: configuration.software)))
+    try control.send(hello.acceptance(token: token, software: configuration.software))
     let data = try blocks == nil ? [] : gather(hello.channelCount)
     guard case .relay(let first) = try control.receive() else {
       throw MigrationFailure(.protocolViolation, "\(control.peer) did not begin with the stream's beginning")

@@ -23,11 +23,6 @@ final class RelayControls: Sendable {
 
   var settings: MigrationSettings { held.withLock { $0 } }
 
-  /// What frames may be encoded with: whatever this side knows, and what needs a history only if it began with one.
-  static func offeredTags(_ hasHistory: Bool) -> [CodecTag] {
-    CodecRegistry.all.filter { hasHistory || !($0 is any HistoryCodec.Type) }.map { $0.identity.tag }
-  }
-
   func change(
     _ body: (inout MigrationSettings) -> Void, check: (MigrationSettings) throws(SettingError) -> Void
   ) throws(SettingError) -> MigrationSettings {

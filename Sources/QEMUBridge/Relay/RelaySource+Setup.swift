@@ -92,23 +92,15 @@ extension RelaySource {
     _ control: ControlChannel, _ blocks: BlockTable?
   ) throws(MigrationFailure) -> ControlMessage.Accept {
     let historyLog = historyLog(blocks)
-    let codecs = CodecRegistry.all.filter { historyLog > 0 || !($0 is any HistoryCodec.Type) }
-      .map { $0.identity.tag.rawValue }
     let asked = HostClock.now()
-    try control.send(
-      .hello(
-        .init(
-          session: controls.identity, channelCount: configuration.channelCount, laneCount: configuration.laneCount,
-          features: blocks == nil ? .relay : [.relay, .deltas], codecs: codecs, historyLog: historyLog,
-          software: configuration.software,
-          blocks: blocks?.blocks ?? [])))
-    switch try answer(control) {
-    case .accept(let accept):
-      window.set(roundTrip: HostClock.now() - asked)
-      return accept
-    case .reject(let refusal), .error(let refusal): throw MigrationFailure(refusal, peer: control.peer)
-    default: throw MigrationFailure(.protocolViolation, "\(control.peer) answered 'hello' with something else")
-    }
+    let hello = ControlMessage.Hello(
+      session: controls.identity, channelCount: configuration.channelCount, laneCount: configuration.laneCount,
+      features: blocks == nil ? .relay : [.relay, .deltas],
+      codecs: CodecRegistry.offered(hasHistory: historyLog > 0).map { $0.rawValue }, historyLog: historyLog,
+      software: configuration.software, blocks: blocks?.blocks ?? [])
+    let accept = try control.introduce(hello) { () throws(MigrationFailure) in try answer(control) }
+    window.set(roundTrip: HostClock.now() - asked)
+    return accept
   }
 
   /// What a lane's codec may look back over, as a base-2 logarithm.

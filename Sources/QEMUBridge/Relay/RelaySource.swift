@@ -139,9 +139,8 @@ public final class RelaySource: Sendable {
       if let control, let farewell = failure.farewell { try? control.send(farewell, within: SessionPatience.lastWords) }
     }
     stop()
-    let isCancel = failure?.code == .cancelled || failure?.code == .cancelledByPeer
     state.withLock { state in
-      state.phase = failure == nil ? .completed : isCancel ? .cancelled : .failed
+      state.phase = failure?.finalPhase ?? .completed
       state.failure = failure
       state.endedAt = HostClock.now()
     }

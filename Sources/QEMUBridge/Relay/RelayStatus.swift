@@ -135,7 +135,7 @@ extension RelayDeparture: Controllable {
     guard (1...lanes).contains(new.workers) else {
       throw SettingError("workers: 1 to \(lanes) (this proxy has \(lanes) lanes), not \(new.workers)")
     }
-    let tags = RelayControls.offeredTags(configuration.codec.choices.contains { $0.hasHistory })
+    let tags = CodecRegistry.offered(hasHistory: configuration.codec.choices.contains { $0.hasHistory })
     guard new.codec.tags.allSatisfy({ tags.contains($0) }) else {
       throw SettingError(
         "codec: \(new.codec) was not agreed on with the other half at the start (agreed: "
