@@ -96,6 +96,14 @@ import SystemPackage
     return unsafe UnsafeMutableRawBufferPointer(start: address(number), count: PageGeometry.pageByteCount)
   }
 
+  /// Makes a page zero.
+  public func clear(block: Int, page: Int) {
+    // What is not here reads as zeros.
+    let number = unsafe slot(block, page).pointee.load(ordering: .relaxed)
+    guard number != 0 else { return }
+    unsafe address(number).initializeMemory(as: UInt8.self, repeating: 0, count: PageGeometry.pageByteCount)
+  }
+
   private func refill(_ hand: inout Hand) {
     vacant.withLock { vacant in
       while hand.count < Hand.capacity {

@@ -7,6 +7,15 @@ public protocol ByteSource {
   /// Writes what there is to the start of `room`, which is not empty; waits until there is something.
   /// - Returns: bytes written; 0 at the end of the stream.
   mutating func read(into room: UnsafeMutableRawBufferPointer) throws(Errno) -> Int
+
+  /// The same, for a source that holds bytes back: without the next `count` the reader cannot go on.
+  mutating func read(into room: UnsafeMutableRawBufferPointer, needing count: Int) throws(Errno) -> Int
+}
+
+extension ByteSource {
+  public mutating func read(into room: UnsafeMutableRawBufferPointer, needing count: Int) throws(Errno) -> Int {
+    unsafe try read(into: room)
+  }
 }
 
 /// A file, a pipe or a socket: read(2).

@@ -31,6 +31,11 @@ public struct MultifdPacket: BitwiseCopyable, Sendable, Equatable {
   /// The pages among the element's bytes, back to back.
   public var payload: Range<Int> { head..<head + payloadByteCount }
 
+  /// Bytes before the pages, however few offsets are in use.
+  static func headByteCount(pageByteCount: Int) -> Int {
+    MultifdReader.fixedByteCount + 8 * (StreamLimits.multifdByteCountMax / pageByteCount)
+  }
+
   /// Whether this channel has come to a barrier: the next one of the main channel, or of every other channel, is the same.
   public var isSync: Bool { flags & 1 != 0 }
 }
@@ -49,7 +54,7 @@ public struct MultifdPacket: BitwiseCopyable, Sendable, Equatable {
   public private(set) var opaqueCause: OpaqueCause?
 
   private static let openingByteCount = 64
-  private static let fixedByteCount = 320
+  fileprivate static let fixedByteCount = 320
   private static let nameRange = 64..<320
   private static let magic: UInt32 = 0x1122_3344
   /// Flags of packets that are pages, not compressed: only SYNC.
@@ -67,7 +72,7 @@ public struct MultifdPacket: BitwiseCopyable, Sendable, Equatable {
   /// Most pages in a packet; every packet has room for so many offsets.
   public var pageCountMax: Int { StreamLimits.multifdByteCountMax / pageByteCount }
 
-  private var headByteCount: Int { Self.fixedByteCount + 8 * pageCountMax }
+  private var headByteCount: Int { MultifdPacket.headByteCount(pageByteCount: pageByteCount) }
 
   /// The last element's bytes, in place, until ``next()`` is called again.
   @unsafe public var elementBytes: UnsafeRawBufferPointer { unsafe buffer.bytes(0..<byteCount) }
@@ -95,6 +100,33 @@ public struct MultifdPacket: BitwiseCopyable, Sendable, Equatable {
   /// The name of the last packet's block.
   public var blockName: String {
     unsafe String(decoding: buffer.bytes(Self.nameRange).prefix { $0 != 0 }, as: UTF8.self)
+  }
+
+  /// The last packet's block, by its place in `blocks`.
+  func block(of blocks: [StreamBlock]) throws(StreamError) -> Int {
+    guard let block = blocks.firstIndex(where: { isBlock(named: $0.nameBytes) }) else {
+      throw malformed(.unknownBlock(blockName))
+    }
+    return block
+  }
+
+  /// The same as ``pageOffset(_:)``, once it is known that the page lies in that block, at a multiple of its size.
+  func place(_ index: Int, block: Int, of blocks: [StreamBlock]) throws(StreamError) -> UInt64 {
+    let offset = pageOffset(index)
+    let page = UInt64(pageByteCount)
+    guard offset.isMultiple(of: page) else { throw malformed(.unalignedPage(offset: offset)) }
+    let length = blocks[block].byteCount
+    guard length >= page, offset <= length - page else {
+      throw malformed(.pageOutsideBlock(block: blocks[block].name, offset: offset, byteCount: length))
+    }
+    return offset
+  }
+
+  /// Page `index` of the last packet, in place, until ``next()`` is called again.
+  @unsafe func page(_ index: Int, of packet: MultifdPacket) -> UnsafeRawBufferPointer {
+    precondition(index >= 0 && index < packet.pageCount, "a page with bytes")
+    let first = packet.head + index * pageByteCount
+    return unsafe buffer.bytes(first..<first + pageByteCount)
   }
 
   /// The next element, once all of it has come; nil at the channel's end, which is between packets.

@@ -47,7 +47,7 @@ import SystemPackage
       let room = unsafe UnsafeMutableRawBufferPointer(
         start: memory.unsafeBase + last, count: memory.byteCount - last)
       let got: Int
-      do throws(Errno) { got = unsafe try source.read(into: room) } catch {
+      do throws(Errno) { got = unsafe try source.read(into: room, needing: count - (last - first)) } catch {
         throw .unreadable(offset: offset + UInt64(last - first), error)
       }
       precondition(got >= 0 && got <= room.count, "a source gives no more than there is room for")

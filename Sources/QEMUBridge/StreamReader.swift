@@ -57,6 +57,9 @@
   /// Where the element under way begins; at the end, the stream's length.
   public var offset: UInt64 { buffer.offset }
 
+  /// Bytes behind the last element that were read already.
+  var aheadByteCount: Int { buffer.byteCount - byteCount }
+
   /// The last element's bytes, in place, until ``next()`` is called again.
   @unsafe public var elementBytes: UnsafeRawBufferPointer { unsafe buffer.bytes(0..<byteCount) }
 
@@ -125,6 +128,12 @@
     opaqueCause = cause
     place = .opaque
     return try nextOpaque()
+  }
+
+  /// From the next element on nothing is parsed.
+  mutating func passOver(_ cause: OpaqueCause) {
+    opaqueCause = cause
+    place = .opaque
   }
 
   private mutating func nextOpaque() throws(StreamError) -> StreamElement? {

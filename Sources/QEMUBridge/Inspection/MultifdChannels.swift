@@ -91,7 +91,7 @@
       switch element.kind {
       case .opening: channel.figures.channel = channel.reader.channel
       case .packet(let packet):
-        try apply(packet, element, channel, main, take)
+        try apply(packet, channel, main, take)
         if packet.isSync { return }
       case .opaque:
         let before = channel.figures.opaque
@@ -103,33 +103,29 @@
   }
 
   private func apply(
-    _ packet: MultifdPacket, _ element: MultifdElement, _ channel: Channel, _ main: borrowing StreamReader,
-    _ take: Taker
+    _ packet: MultifdPacket, _ channel: Channel, _ main: borrowing StreamReader, _ take: Taker
   ) throws(ChannelFault) {
     channel.figures.packets += 1
     channel.figures.pages += UInt64(packet.pageCount)
     channel.figures.zeroPages += UInt64(packet.zeroPageCount)
     channel.figures.barriers += packet.isSync ? 1 : 0
     guard packet.pageCount + packet.zeroPageCount > 0 else { return }
-    func refuse(_ fault: StreamFault) -> ChannelFault { .stream(.malformed(offset: element.offset, fault)) }
-    let block = main.blocks.firstIndex { channel.reader.isBlock(named: $0.nameBytes) }
-    guard let block else { throw refuse(.unknownBlock(channel.reader.blockName)) }
-    let page = UInt64(main.pageByteCount)
-    let length = main.blocks[block].byteCount
+    let page = main.pageByteCount
+    let block: Int
+    do throws(StreamError) { block = try channel.reader.block(of: main.blocks) } catch { throw .stream(error) }
     for index in 0..<packet.pageCount + packet.zeroPageCount {
-      let offset = channel.reader.pageOffset(index)
-      guard offset.isMultiple(of: page) else { throw refuse(.unalignedPage(offset: offset)) }
-      guard length >= page, offset <= length - page else {
-        throw refuse(.pageOutsideBlock(block: main.blocks[block].name, offset: offset, byteCount: length))
+      let offset: UInt64
+      do throws(StreamError) { offset = try channel.reader.place(index, block: block, of: main.blocks) } catch {
+        throw .stream(error)
       }
       do throws(RAMImageError) {
         guard index < packet.pageCount else {
           try take(block, offset, nil)
           continue
         }
-        let first = packet.payload.lowerBound + index * Int(page)
+        let first = packet.payload.lowerBound + index * page
         try channel.reader.withElement { (bytes: RawSpan) throws(RAMImageError) in
-          try take(block, offset, bytes.extracting(first..<first + Int(page)))
+          try take(block, offset, bytes.extracting(first..<first + page))
         }
       } catch { throw .ram(error) }
     }

@@ -23,6 +23,8 @@ final class ArrivingStream: Sendable {
   private let blocks: [StreamBlock]
   private let section: UInt32
   private let hasFooters: Bool
+  /// The stream's beginning has left a section open: pages go into that one.
+  private let isOpen: Bool
   private let orders = Mailbox<Order>()
   private let done = Mutex(Done())
 
@@ -44,6 +46,7 @@ final class ArrivingStream: Sendable {
     blocks = opening?.blocks ?? []
     section = opening?.section ?? 0
     hasFooters = opening?.hasFooters ?? true
+    isOpen = opening?.isOpen ?? false
   }
 
   var progress: Done { done.withLock { $0 } }
@@ -82,7 +85,7 @@ final class ArrivingStream: Sendable {
     guard let memory else { return }
     let spans = memory.takeTouched()
     guard !spans.isEmpty else { return }
-    try writer.section(.part, id: section)
+    if !isOpen { try writer.section(.part, id: section) }
     for place in spans {
       let (pages, zero) = memory.take(place)
       let block = Int(place.block)
@@ -100,8 +103,10 @@ final class ArrivingStream: Sendable {
         }
       }
     }
-    try writer.endOfRecords()
-    if hasFooters { try writer.footer(id: section) }
+    if !isOpen {
+      try writer.endOfRecords()
+      if hasFooters { try writer.footer(id: section) }
+    }
     try writer.flush()
   }
 }
@@ -115,6 +120,8 @@ struct StreamOpening: Sendable {
   /// The number of the ping that the destination will answer, if there is one.
   var ping: UInt32?
   var advisesPostcopy = false
+  /// It ends behind the head of a section, which all pages go into: what ends that is passed on later.
+  var isOpen = false
 
   /// Reads it from what the other half has passed on, which may be anything.
   init(parsing bytes: [UInt8]) throws(StreamError) {
@@ -122,7 +129,9 @@ struct StreamOpening: Sendable {
     (blocks, section, hasFooters) = ([], 0, false)
     do throws(StreamError) {
       while let element = try reader.next() {
+        isOpen = false
         switch element.kind {
+        case .section(.part, _): isOpen = element.offset + UInt64(element.byteCount) == UInt64(bytes.count)
         case .command(.openReturnPath): hasReturnPath = true
         case .command(.ping(let number)): ping = number
         case .command(.postcopyAdvise): advisesPostcopy = true
@@ -132,6 +141,10 @@ struct StreamOpening: Sendable {
       }
     } catch .truncated(_, .betweenSections) where reader.ramSection != nil {
       // It ends where pages begin.
+    } catch .truncated(_, .footer) where reader.offset == UInt64(bytes.count) {
+      // To very old machines a section has none.
+    } catch .truncated(_, .record) where isOpen {
+      // Or with the section that has them.
     }
     guard let section = reader.ramSection, reader.opaqueCause == nil else {
       throw .truncated(offset: reader.offset, inside: .sectionHeader)

@@ -23,6 +23,8 @@ import Synchronization
   let keepsAll: Bool
   /// The stream's thread only.
   private var hand = PagePool.Hand()
+  /// Where several threads store pages: who stores pages of a span, or gives it back, is alone with it.
+  private let locks: SpanLocks?
   /// Spans that may be given back, with the iteration that sent them, oldest first.
   private let retired = Mutex<[(iteration: UInt32, spans: [SpanPlace])]>([])
   /// The iteration that each span was last part of. Written by ``collect(for:)``.
@@ -37,7 +39,9 @@ import Synchronization
     var span: Int32
   }
 
-  init(_ blocks: BlockTable, keepsAll: Bool) throws(GuestMemoryError) {
+  /// - Parameter isShared: several threads store pages, with ``store(block:page:_:_:)`` and ``alone(block:page:_:)``.
+  init(_ blocks: BlockTable, keepsAll: Bool, isShared: Bool = false) throws(GuestMemoryError) {
+    locks = isShared ? SpanLocks() : nil
     self.blocks = blocks
     self.keepsAll = keepsAll
     pool = try PagePool(blocks)
@@ -79,11 +83,31 @@ import Synchronization
   /// A page is zero from now on.
   /// - Returns: whether nothing was waiting before.
   func clear(block: Int, page: Int) -> Bool {
-    // What is not held reads as zeros.
-    if pool.holds(block: block, page: page) {
-      _ = unsafe place(block: block, page: page).initializeMemory(as: UInt8.self, repeating: 0)
-    }
+    pool.clear(block: block, page: page)
     return announce(block, page / PageGeometry.pagesPerSpan, page)
+  }
+
+  var isShared: Bool { locks != nil }
+
+  /// Calls `body` while no other thread stores a page of the same span, or gives it back.
+  func alone<Result, Failure: Error>(
+    block: Int, page: Int, _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    guard let locks else { return try body() }
+    return try locks.with(block: block, span: page / PageGeometry.pagesPerSpan, body)
+  }
+
+  /// Stores a page; any thread. Nil: zeros.
+  /// - Parameter hand: that thread's.
+  /// - Returns: whether nothing was waiting before.
+  func store(
+    block: Int, page: Int, _ content: UnsafeRawBufferPointer?, _ hand: inout PagePool.Hand
+  ) -> Bool {
+    alone(block: block, page: page) {
+      guard let content = unsafe content else { return clear(block: block, page: page) }
+      unsafe pool.place(block: block, page: page, &hand).copyMemory(from: content)
+      return noteStored(block: block, page: page)
+    }
   }
 
   private func announce(_ block: Int, _ span: Int, _ page: Int) -> Bool {
@@ -112,15 +136,23 @@ import Synchronization
       guard let next else { return }
       for place in next {
         let (block, span) = (Int(place.block), Int(place.span))
-        // Only this thread makes pages incoming: what is not now stays so until this returns. Looked at first: who has taken
-        // them meanwhile had said before with which iteration they go.
-        guard incoming[block].pages(span: span) == 0 else { continue }
-        atomicMemoryFence(ordering: .acquiring)
-        guard iteration(block, span) <= confirmed else { continue }
-        // No lane reads it: nothing of it is pending or under way.
-        pool.giveBack(block: block, span: span)
+        if let locks {
+          locks.with(block: block, span: span) { giveBack(block, span, confirmed) }
+        } else {
+          giveBack(block, span, confirmed)
+        }
       }
     }
+  }
+
+  /// Gives a span back, unless something of it waits or is under way.
+  private func giveBack(_ block: Int, _ span: Int, _ confirmed: UInt32) {
+    // Only this thread, which is the stream's or has the span's lock, makes its pages incoming: what is not now stays so
+    // until this returns. Looked at first: who has taken them meanwhile had said before with which iteration they go.
+    guard incoming[block].pages(span: span) == 0 else { return }
+    atomicMemoryFence(ordering: .acquiring)
+    guard iteration(block, span) <= confirmed else { return }
+    pool.giveBack(block: block, span: span)
   }
 
   private func iteration(_ block: Int, _ span: Int) -> UInt32 {
@@ -153,6 +185,24 @@ import Synchronization
     atomicMemoryFence(ordering: .acquiring)
     if !keepsAll { retired.withLock { $0.append((iteration, spans)) } }
     return count
+  }
+}
+
+/// Locks for spans: some share one.
+@safe private final class SpanLocks: Sendable {
+  private final class Lock: Sendable {
+    let mutex = Mutex(())
+  }
+
+  private let locks = (0..<256).map { _ in Lock() }
+
+  func with<Result, Failure: Error>(
+    block: Int, span: Int, _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    let result: Swift.Result<Result, Failure> = locks[(span &+ block &* 37) & 255].mutex.withLock { _ in
+      do throws(Failure) { return .success(try body()) } catch { return .failure(error) }
+    }
+    return try result.get()
   }
 }
 

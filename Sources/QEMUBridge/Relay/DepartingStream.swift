@@ -36,6 +36,8 @@ final class DepartingStream: @unchecked Sendable {
   private let news: ParkingSpot
   private let outbox = Mutex(Outbox())
   private let counted = Mutex(Counters())
+  /// Pages of multifd channels.
+  private let countedBeside = Mutex((pages: UInt64(0), zeroPages: UInt64(0)))
   /// Everything before it is in the memory or the outbox.
   let position = Atomic<UInt64>(0)
   /// What the destination has, as the stream's thread last heard: what may be given back.
@@ -46,6 +48,10 @@ final class DepartingStream: @unchecked Sendable {
   private var reader: StreamReader?
   /// Where bytes come from that nobody parses.
   private var raw: Connection?
+  /// This is no stream, but a channel of pages beside it.
+  private var channel: DepartingChannel?
+  /// The stream has such channels beside it.
+  private var barriers: StreamBarriers?
   private var memory: DepartingMemory?
   private var decoder: PageDecoder?
   private var counters = Counters()
@@ -68,7 +74,18 @@ final class DepartingStream: @unchecked Sendable {
     self.warn = warn
   }
 
-  var statistics: Counters { counted.withLock { $0 } }
+  var statistics: Counters {
+    var all = counted.withLock { $0 }
+    let beside = countedBeside.withLock { $0 }
+    all.pages += beside.pages
+    all.zeroPages += beside.zeroPages
+    return all
+  }
+
+  /// A channel beside the stream has had pages; any thread.
+  func note(received pages: Int, zeroPages: Int) {
+    countedBeside.withLock { $0 = ($0.pages + UInt64(pages), $0.zeroPages + UInt64(zeroPages)) }
+  }
 
   // MARK: The stream's thread
 
@@ -77,6 +94,9 @@ final class DepartingStream: @unchecked Sendable {
     var bytes: [UInt8]
     /// Nil: the stream cannot be taken apart, and is passed on as it is.
     var blocks: [StreamBlock]?
+    /// Whether it has a barrier of multifd channels of its own.
+    var hasFlush = false
+    var advisesPostcopy = false
   }
 
   /// Reads nothing: all is passed on as it is.
@@ -84,6 +104,27 @@ final class DepartingStream: @unchecked Sendable {
     isVerbatim = true
     raw = connection
     return Opening(bytes: [], blocks: nil)
+  }
+
+  /// A channel of pages beside the stream; its beginning goes on as it is.
+  func open(_ channel: DepartingChannel, head: [UInt8]) -> Opening {
+    self.channel = channel
+    return Opening(bytes: head, blocks: nil)
+  }
+
+  /// The stream has such channels; says so before ``run(into:)``.
+  func accompany(_ gate: MultifdGate, _ opening: inout Opening) {
+    let barriers = StreamBarriers(
+      gate, flushes: opening.hasFlush, section: reader?.ramSection ?? 0, hasFooters: reader?.hasFooters ?? true)
+    opening.bytes += barriers.prelude
+    self.barriers = barriers
+  }
+
+  /// From its first page on the stream is passed on as it is.
+  func passOver(_ opening: inout Opening) {
+    isVerbatim = true
+    opening.blocks = nil
+    reader?.passOver(.multifd(flags: 0))
   }
 
   /// Reads the beginning.
@@ -101,6 +142,8 @@ final class DepartingStream: @unchecked Sendable {
         reader.withElement { opening.bytes += $0.copied }
         switch element.kind {
         case .command(.openReturnPath): hasReturnPath = true
+        case .command(.postcopyAdvise): opening.advisesPostcopy = true
+        case .multifdFlush: opening.hasFlush = true
         case .blockList: hasBlocks = true
         default: break
         }
@@ -140,6 +183,10 @@ final class DepartingStream: @unchecked Sendable {
   private func readAll() -> MigrationFailure? {
     if let raw { return copyAll(raw) }
     do throws(MigrationFailure) {
+      if let channel {
+        try channel.run(put)
+        return nil
+      }
       do throws(CodecError) { decoder = try PageDecoder() } catch {
         throw MigrationFailure(.internal, "no decoder: \(error)")
       }
@@ -188,18 +235,26 @@ final class DepartingStream: @unchecked Sendable {
       // pages, in one piece: behind them.
       if kind == .end { reader?.withElement { lastSection = $0.copied } }
     case .endOfRecords:
-      if section == .end { reader?.withElement { put(lastSection + $0.copied) } }
+      var before: [UInt8] = []
+      try meet { (barriers) throws(MigrationFailure) in before = try barriers.endRecords(of: section) }
+      if section == .end { reader?.withElement { put(before + lastSection + $0.copied) } }
     case .footer: if section == .end { pass() }
     case .opaque:
       if section != .end {
+        try barriers?.refuse(reader?.opaqueCause.map { "\($0)" } ?? "")
         warn("from here the stream is passed on as it is: \(reader?.opaqueCause.map { "\($0)" } ?? "")")
       }
       section = .end
       isVerbatim = true
       pass()
     case .command(.postcopyListen), .command(.packaged), .command(.postcopyRun):
+      try barriers?.refuse("postcopy")
       isVerbatim = true
       pass()
+    case .multifdFlush where barriers != nil:
+      try meet { (barriers) throws(MigrationFailure) in try barriers.flush() }
+    case .command where barriers?.waitsForSections ?? false:
+      try reader?.withElement { (bytes) throws(MigrationFailure) in try barriers?.hold(bytes.copied) }
     case .multifdFlush:
       throw MigrationFailure(
         .hypervisorFailed, "the stream has barriers for multifd channels, and none has connected; see docs/QEMU.md")
@@ -207,8 +262,24 @@ final class DepartingStream: @unchecked Sendable {
     }
   }
 
+  /// Comes to a barrier, if there are channels. What was read behind it rests: channels need room to come there, too.
+  private func meet(_ come: (StreamBarriers) throws(MigrationFailure) -> Void) throws(MigrationFailure) {
+    guard let barriers else { return }
+    try window.rest(reader?.aheadByteCount ?? 0) { () throws(MigrationFailure) in try come(barriers) }
+  }
+
   private func store(_ record: PageRecord, at offset: UInt64) throws(MigrationFailure) {
     guard let memory else { return }
+    guard memory.isShared else { return try store(record, at: offset, in: memory) }
+    // Channels store pages meanwhile.
+    try memory.alone(block: record.block, page: Int(record.offset) / PageGeometry.pageByteCount) {
+      () throws(MigrationFailure) in try store(record, at: offset, in: memory)
+    }
+  }
+
+  private func store(
+    _ record: PageRecord, at offset: UInt64, in memory: DepartingMemory
+  ) throws(MigrationFailure) {
     let page = Int(record.offset) / PageGeometry.pageByteCount
     counters.pages += 1
     let isNews: Bool
@@ -244,6 +315,7 @@ final class DepartingStream: @unchecked Sendable {
   /// The hypervisor has begun to send deltas onto versions that are not here any more: its records are passed on as they
   /// are from this one on, which must not lean on the one before.
   private func turnVerbatim(_ record: PageRecord) throws(MigrationFailure) {
+    try barriers?.refuse("XBZRLE deltas")
     warn(
       "the hypervisor sends XBZRLE deltas: from here its pages are passed on as they are; turn its xbzrle off, or say "
         + "--keep-ram here")

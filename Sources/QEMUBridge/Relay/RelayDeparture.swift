@@ -53,7 +53,10 @@ public final class RelayDeparture: Sendable {
         return [failed(MigrationFailure(.peerAbsent, "no hypervisor came to \(listener.endpoint) in time (--wait)"))]
       }
       do throws(TransportError) {
-        guard let connection = try listener.accept(within: .milliseconds(50)) else { continue }
+        guard let connection = try listener.accept(within: .milliseconds(50)) else {
+          siblings.noteSilence()
+          continue
+        }
         siblings.join()
         if threads.isEmpty {
           meters.restart()

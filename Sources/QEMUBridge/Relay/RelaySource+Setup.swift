@@ -31,9 +31,17 @@ extension RelaySource {
     }
   }
 
-  /// Whether this connection has the stream: by its first bytes, once they have come. One that stays silent while another
-  /// has the stream is for later (postcopy's, that preempts), and needs to be there.
-  func recognise() throws(MigrationFailure) -> Bool {
+  /// What a connection is for.
+  enum Role {
+    case stream
+    /// Pages, beside the stream.
+    case multifd
+    case other
+  }
+
+  /// What this connection is for: by its first bytes, once they have come. One that stays silent while another has the
+  /// stream is for later (postcopy's, that preempts), and needs to be there.
+  func recognise() throws(MigrationFailure) -> Role {
     var first = [UInt8](repeating: 0, count: 4)
     hypervisor.setTimeouts(receive: .milliseconds(100), send: nil)
     defer { hypervisor.setTimeouts(receive: nil, send: nil) }
@@ -50,8 +58,9 @@ extension RelaySource {
       case 0: throw MigrationFailure(.hypervisorFailed, "the hypervisor has connected and closed without a word")
       case nil:
         silences += 1
-        if siblings.mainIsOpen, silences > 3 { return false }
-      case .some(4...): return first == Array("QEVM".utf8)
+        if siblings.mainIsOpen, silences > 3 { return .other }
+      case .some(4...):
+        return first == Array("QEVM".utf8) ? .stream : first == [0x11, 0x22, 0x33, 0x44] ? .multifd : .other
       // A word that is still coming.
       default: HostClock.sleep(nanoseconds: 1_000_000)
       }
@@ -135,7 +144,10 @@ extension RelaySource {
     _ blocks: BlockTable, _ data: [Connection]
   ) throws(MigrationFailure) -> SendingPipeline {
     let memory: DepartingMemory
-    do throws(GuestMemoryError) { memory = try DepartingMemory(blocks, keepsAll: configuration.keepsAll) } catch {
+    do throws(GuestMemoryError) {
+      memory = try DepartingMemory(
+        blocks, keepsAll: configuration.keepsAll, isShared: siblings.gate.way == .pages)
+    } catch {
       throw MigrationFailure(output: error)
     }
     let cacheBudget = CacheBudget(

@@ -136,6 +136,7 @@ public final class RelaySource: Sendable {
     if let failure {
       // At once: it may be blocked in a write, with its guest paused.
       hypervisor.shutDown()
+      siblings.gate.fail(failure)
       if let control, let farewell = failure.farewell { try? control.send(farewell, within: SessionPatience.lastWords) }
     }
     stop()
@@ -145,6 +146,14 @@ public final class RelaySource: Sendable {
       state.endedAt = HostClock.now()
     }
     return report
+  }
+
+  /// Another connection of the same hypervisor has failed.
+  func abort(_ failure: MigrationFailure) {
+    events.post(.controlEnded(failure))
+    hypervisor.shutDown()
+    let (phase, connections) = state.withLock { ($0.phase, $0.connections) }
+    if phase == .setup { for connection in connections { connection.shutDown() } }
   }
 
   private func stop() {
@@ -163,12 +172,10 @@ public final class RelaySource: Sendable {
   // MARK: Setup
 
   private func carry(_ established: inout ControlChannel?) throws(MigrationFailure) {
-    let isMain = try recognise()
-    defer { if isMain { siblings.noteOver() } }
-    let hasOthers = isMain && siblings.hasOthers()
-    if hasOthers { logger.warning("the hypervisor has made several connections (multifd): all is passed on as it is") }
-    let opening = isMain && !hasOthers ? try stream.open(hypervisor) : stream.openVerbatim(hypervisor)
-    if !isMain, !siblings.awaitMain() {
+    let role = try recognise()
+    defer { if role == .stream { siblings.noteOver() } }
+    let opening = try open(role)
+    if role != .stream, !siblings.awaitMain() {
       throw MigrationFailure(.hypervisorFailed, "a connection came without the stream that it belongs to")
     }
     if let reason = takeCancel() { throw MigrationFailure(.cancelled, reason) }
@@ -182,27 +189,33 @@ public final class RelaySource: Sendable {
     established = control
     control.connection.setTimeout(Self.answerLimit)
     let token = try introduce(control, blocks)
+    // From here on the destination's hypervisor has this connection; it may answer only when it has the others, too.
+    if role == .stream { siblings.noteMainIsOpen() }
     let data = try blocks == nil ? [] : attach(token)
     try control.send(.relay(.init(afterIteration: 0, bytes: opening.bytes)))
     state.withLock { state in
       state.relayed = UInt64(opening.bytes.count)
-      state.underWay = [(UInt64(opening.bytes.count), 0, UInt64(opening.bytes.count))]
+      state.underWay = [(stream.position.load(ordering: .acquiring), 0, UInt64(opening.bytes.count))]
     }
     try awaitReserved(control)
     state.withLock { $0.phase = .active }
-    if isMain { siblings.noteMainIsOpen() }
     control.establish(sendLimit: .seconds(configuration.socketOptions.deadPeerSeconds))
     let vigil = Vigil(limit: .seconds(configuration.socketOptions.deadPeerSeconds))
     let pipeline = try blocks.map { (blocks) throws(MigrationFailure) in try makePipeline(blocks, data) }
     state.withLock { $0.activeAt = HostClock.now() }
     let memory = state.withLock { $0.memory }
+    let beside = memory.flatMap { (memory) -> ChannelPages? in
+      guard memory.isShared, let blocks = opening.blocks else { return nil }
+      return ChannelPages(memory, blocks: blocks, window: window, news: news, stream: stream)
+    }
+    if let beside { siblings.gate.open(beside) }
     let threads = [
       control.startReceiving(into: events, vigil: vigil),
       HostThread(name: "pf-stream") { [self] in
         stream.run(into: memory)
         events.post(.steer)
       },
-      HostThread(name: "pf-relay") { [self] in pump(control, memory, pipeline) },
+      HostThread(name: "pf-relay") { [self] in pump(control, memory, beside, pipeline) },
     ]
     defer {
       stop()
@@ -211,6 +224,7 @@ public final class RelaySource: Sendable {
     }
     do throws(MigrationFailure) { try converse(control, vigil) } catch {
       hypervisor.shutDown()
+      siblings.gate.fail(error)
       if let farewell = error.farewell { try? control.send(farewell, within: SessionPatience.lastWords) }
       throw error
     }
@@ -219,14 +233,20 @@ public final class RelaySource: Sendable {
   // MARK: Sending
 
   /// Begins an iteration as often as there is something to send; the body of a thread.
-  private func pump(_ control: ControlChannel, _ memory: DepartingMemory?, _ pipeline: SendingPipeline?) {
+  private func pump(
+    _ control: ControlChannel, _ memory: DepartingMemory?, _ beside: ChannelPages?, _ pipeline: SendingPipeline?
+  ) {
+    // What is stored, of all connections whose pages go this way.
+    func position() -> UInt64 {
+      stream.position.load(ordering: .acquiring) + (beside?.stored.load(ordering: .acquiring) ?? 0)
+    }
     var iteration: UInt32 = 0
     var begunAt: UInt64 = 0
     var last: UInt64 = 0
     while true {
       // A position without news is worth a turn, too: what came before it may have been taken already, and room waits for it.
       _ = news.wait {
-        self.stream.hasNews || memory?.hasNews ?? false || self.stream.position.load(ordering: .acquiring) != last
+        self.stream.hasNews || memory?.hasNews ?? false || position() != last
           || self.isStopped
       }
       if isStopped { return }
@@ -235,7 +255,7 @@ public final class RelaySource: Sendable {
       }
       begunAt = HostClock.now()
       // In this order: what is before the position is in what is taken afterwards.
-      let position = stream.position.load(ordering: .acquiring)
+      let position = position()
       last = position
       let box = stream.takeOutbox()
       if let memory, let pipeline, memory.collect(for: iteration + 1) > 0 {

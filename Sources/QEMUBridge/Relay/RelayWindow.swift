@@ -25,6 +25,8 @@ final class RelayWindow: Sendable {
     var taken: UInt64 = 0
     var confirmed: UInt64 = 0
     var limit = begin
+    /// What was taken and rests with one who waits for others: it does not keep them from taking more.
+    var resting = 0
     var isStopped = false
     var sampleAt: UInt64 = 0
     var sampleFrom: UInt64 = 0
@@ -33,6 +35,8 @@ final class RelayWindow: Sendable {
     var highest = 0
     /// In seconds.
     var roundTrip = 0.0
+
+    var room: Int { limit + resting - Int(clamping: taken - confirmed) }
   }
 
   /// For how long nothing could be taken, in nanoseconds.
@@ -49,7 +53,7 @@ final class RelayWindow: Sendable {
     var free = 0
     func look() -> Bool {
       state.withLock { state in
-        free = state.isStopped ? 0 : min(wanted, state.limit - Int(clamping: state.taken - state.confirmed))
+        free = state.isStopped ? 0 : min(wanted, state.room)
         return free > 0 || state.isStopped
       }
     }
@@ -67,6 +71,38 @@ final class RelayWindow: Sendable {
       state.taken += UInt64(byteCount)
       state.highest = max(state.highest, Int(clamping: state.taken - state.confirmed))
     }
+  }
+
+  /// Takes room beforehand, for one of several that read: waits until there is some.
+  /// - Parameter least: bytes that are given in any case.
+  /// - Returns: how many bytes, at most `wanted`; 0 once it was stopped. What is not used is to be given back.
+  func claim(_ wanted: Int, atLeast least: Int) -> Int {
+    var given = 0
+    _ = room.wait {
+      self.state.withLock { state in
+        given = state.isStopped ? 0 : max(0, min(wanted, max(least, state.room)))
+        state.taken += UInt64(given)
+        return given > 0 || state.isStopped
+      }
+    }
+    return given
+  }
+
+  /// One who has taken so much, and cannot go on with it, waits for others, until `body` returns.
+  func rest<Failure: Error>(_ byteCount: Int, _ body: () throws(Failure) -> Void) throws(Failure) {
+    state.withLock { $0.resting += byteCount }
+    room.wake()
+    defer { state.withLock { $0.resting -= byteCount } }
+    try body()
+  }
+
+  /// So much was claimed and not read.
+  func giveBack(_ byteCount: Int) {
+    state.withLock { state in
+      state.taken -= UInt64(byteCount)
+      state.highest = max(state.highest, Int(clamping: state.taken - state.confirmed))
+    }
+    if byteCount > 0 { room.wake() }
   }
 
   /// Everything before `position` in the stream is with the destination.

@@ -5,29 +5,41 @@ import Synchronization
 /// What connections of one source hypervisor know of each other.
 ///
 /// With multifd it makes several: one for the stream, others for pages. Which is which only their first bytes say, and
-/// those of the stream come when all of them are there. With others the stream cannot be taken apart by itself; and
-/// destinations before QEMU 8.0 take the first connection for the stream's, so that it goes first.
+/// all of them are there before the stream comes to its first page. Destinations before QEMU 8.0 take the first connection
+/// for the stream's, so that it goes first.
 final class Siblings: Sendable {
   private struct State {
     var count = 0
+    /// How often nobody was waiting to be accepted.
+    var silences = 0
     /// The stream's connection is through to the destination's hypervisor; or it never will be.
     var mainIsOpen = false
     var isOver = false
   }
 
+  /// Where those of multifd meet.
+  let gate = MultifdGate()
   private let state = Mutex(State())
   private let change = ParkingSpot()
-  /// How long others have to come after the stream's first bytes, in nanoseconds: they were connected before.
-  private static let grace: Int64 = 50_000_000
+  /// How long to wait until all that were made are accepted, in nanoseconds: a busy host's.
+  private static let patience: Int64 = 2_000_000_000
 
   /// Another connection was made.
-  func join() {
-    state.withLock { $0.count += 1 }
+  func join() { state.withLock { $0.count += 1 } }
+
+  /// Nobody is waiting to be accepted.
+  func noteSilence() {
+    state.withLock { $0.silences += 1 }
     change.wake()
   }
 
-  /// For the connection with the stream: whether there are others.
-  func hasOthers() -> Bool { change.wait(nanoseconds: Self.grace) { self.state.withLock { $0.count > 1 } } }
+  /// For the stream's connection, which has come to its first page: how many others there are.
+  func countOthers() -> Int {
+    let before = state.withLock { $0.silences }
+    // The first of the two may have begun before.
+    _ = change.wait(nanoseconds: Self.patience) { self.state.withLock { $0.silences >= before + 2 } }
+    return state.withLock { $0.count } - 1
+  }
 
   /// The stream's connection is through.
   func noteMainIsOpen() {

@@ -105,6 +105,9 @@ struct TakenStream {
   var memory: [[UInt8]] = []
   var state: [UInt8] = []
   var error: StreamError?
+  /// Ends of sections, and barriers that are records.
+  var sections = 0
+  var flushes = 0
 
   /// Reads until the end.
   init(_ connection: Connection, answer: ([UInt8]) -> Void = { _ in }) {
@@ -120,6 +123,8 @@ struct TakenStream {
           reader.withPayload(of: record) { payload in
             try? image?.apply(record, payload: payload, position: element.offset)
           }
+        case .endOfRecords: sections += 1
+        case .multifdFlush: flushes += 1
         case .opaque:
           reader.withElement { state += $0.copied }
           // As a hypervisor that has loaded everything says so, long before the source closes.

@@ -72,6 +72,37 @@ struct RelayPartsTests {
     #expect(found.last == 0x1234_5678)
   }
 
+  @Test("A stream's beginning may leave a section open for pages, or end without a footer; in a record it may not end")
+  func openOpening() throws {
+    let opening = ScriptedSource(seed: 1).opening
+    let open = try StreamOpening(parsing: opening + [2, 0, 0, 0, 2])
+    #expect(open.isOpen && open.hasFooters && open.blocks.count == 3)
+    let bare = try StreamOpening(parsing: opening.dropLast(5))
+    #expect(!bare.isOpen && !bare.hasFooters)
+    let bareOpen = try StreamOpening(parsing: opening.dropLast(5) + [2, 0, 0, 0, 2])
+    #expect(bareOpen.isOpen && !bareOpen.hasFooters)
+    for rest in [[2, 0, 0, 0], [2, 0, 0, 0, 2, 0], [2, 0, 0, 0, 2] + [UInt8](repeating: 0, count: 7)] as [[UInt8]] {
+      #expect(throws: StreamError.self, "\(rest)") { try StreamOpening(parsing: opening + rest) }
+    }
+  }
+
+  @Test("Room that is claimed is nobody else's; what rests takes none")
+  func claims() {
+    let window = RelayWindow()
+    #expect(window.claim(1 << 30, atLeast: 0) == 256 << 10)
+    // The rest of what has begun, in any case.
+    #expect(window.claim(1 << 20, atLeast: 100) == 100)
+    window.giveBack(1100)
+    #expect(window.awaitRoom(5000) == 1000)
+    window.note(taken: 1000)
+    let waiting = HostThread(name: "test-window") { window.rest(3000) { HostClock.sleep(nanoseconds: 50_000_000) } }
+    #expect(window.claim(5000, atLeast: 0) == 3000)
+    waiting.join()
+    let stopping = HostThread(name: "test-window") { window.stop() }
+    #expect(window.claim(5000, atLeast: 0) == 0)
+    stopping.join()
+  }
+
   @Test("A stream's beginning says what is declared; anything else is refused")
   func opening() throws {
     var source = ScriptedSource(seed: 1)
