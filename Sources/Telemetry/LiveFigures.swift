@@ -216,9 +216,11 @@ extension MigrationStatistics.Relay {
     return "\(who) decides when it hands its guest over: its query-migrate says how far it is."
   }
 
-  /// What holds the stream back at this moment; nil where that is not known.
+  /// What holds the stream back at this moment; nil where that is not clear. Several connections have a window each, of which
+  /// one may be full and another idle.
   public var limit: String? {
-    guard let window, window.limit > 0, openConnections > 0 else { return nil }
-    return window.used * 10 >= window.limit * 9 ? "full: the link is the limit" : "room: QEMU gives no more"
+    guard let window, window.limit > 0, connections == 1, openConnections == 1 else { return nil }
+    if window.used * 10 >= window.limit * 9 { return "full: the link is the limit" }
+    return window.used * 2 <= window.limit ? "room: QEMU gives no more" : nil
   }
 }

@@ -164,11 +164,17 @@ import Testing
   func windowLimit() {
     var relay = MigrationStatistics.Relay(role: .source)
     #expect(relay.limit == nil)
-    relay.openConnections = 1
+    (relay.connections, relay.openConnections) = (1, 1)
     relay.window = .init(used: 95, limit: 100, highest: 100)
     #expect(relay.limit == "full: the link is the limit")
     relay.window?.used = 20
     #expect(relay.limit == "room: QEMU gives no more")
+    relay.window?.used = 70
+    #expect(relay.limit == nil)
+    relay.window?.used = 95
+    relay.connections = 3
+    #expect(relay.limit == nil)
+    relay.connections = 1
     relay.window = .init(used: 0, limit: 0, highest: 0)
     #expect(relay.limit == nil)
   }

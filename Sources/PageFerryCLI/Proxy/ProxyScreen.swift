@@ -44,7 +44,10 @@ final class ProxyScreen: Sendable {
     let pages = now.pages
     var parts = [
       now.status.rawValue + String(repeating: " ", count: max(0, 10 - now.status.rawValue.count)),
-      "QEMU \(ByteCount.format(relay.streamRate))/s", "wire \(ByteCount.format(now.ram.mbps * 1e6 / 8))/s",
+      // Where pages go straight into its memory, QEMU's stream says nothing.
+      relay.mode == .direct && relay.role == .destination
+        ? "memory \(ByteCount.format(now.ram.pagesPerSecond * 4096))/s"
+        : "QEMU \(ByteCount.format(relay.streamRate))/s", "wire \(ByteCount.format(now.ram.mbps * 1e6 / 8))/s",
     ]
     if relay.mode == .verbatim {
       parts.append("passed on as it is: \(ByteCount.format(relay.passedBytes))")
