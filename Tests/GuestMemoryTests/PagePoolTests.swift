@@ -69,13 +69,13 @@ struct PagePoolTests {
       var (hash, same) = ([UInt64](repeating: 1, count: 64), [UInt64](repeating: 1, count: 64))
       var room = here.mutableSpan
       var found = hash.mutableSpan
-      var raw = room.mutableBytes
+      var raw = unsafe room.mutableBytes
       let result = pool.snapshot(block: 0, span: 1, wanted: wanted, into: &raw, hashes: &found, seed: 7)
       var otherRoom = there.mutableSpan
       var otherFound = same.mutableSpan
-      var otherRaw = otherRoom.mutableBytes
+      var otherRaw = unsafe otherRoom.mutableBytes
       let expected = Snapshot.take(
-        span: flat.span.bytes, wanted: wanted, into: &otherRaw, hashes: &otherFound, seed: 7)
+        span: unsafe flat.span.bytes, wanted: wanted, into: &otherRaw, hashes: &otherFound, seed: 7)
       #expect(result == expected)
       let count = result.copiedPageCount
       #expect(here[..<(count * 4096)] == there[..<(count * 4096)])
