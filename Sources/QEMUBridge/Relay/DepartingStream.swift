@@ -115,7 +115,7 @@ final class DepartingStream: @unchecked Sendable {
   /// The stream has such channels; says so before ``run(into:)``.
   func accompany(_ gate: MultifdGate, _ opening: inout Opening) {
     let barriers = StreamBarriers(
-      gate, flushes: opening.hasFlush, section: reader?.ramSection ?? 0, hasFooters: reader?.hasFooters ?? true)
+      gate, flushes: opening.hasFlush, section: reader?.ramSection ?? 0)
     opening.bytes += barriers.prelude
     self.barriers = barriers
   }
@@ -128,7 +128,11 @@ final class DepartingStream: @unchecked Sendable {
   }
 
   /// Reads the beginning.
-  func open(_ connection: Connection) throws(MigrationFailure) -> Opening {
+  /// - Parameter isAccompanied: whether there are other connections. Asked when the list of blocks has come; then what is
+  ///   behind that is not waited for, because it comes with the first pages, which those connections hold up.
+  func open(
+    _ connection: Connection, isAccompanied: () -> Bool = { false }
+  ) throws(MigrationFailure) -> Opening {
     let source = WindowedSource(connection: connection, window: window) { [weak self] in self?.tidy() }
     var opening = Opening(bytes: [], blocks: nil)
     do throws(StreamError) {
@@ -149,6 +153,7 @@ final class DepartingStream: @unchecked Sendable {
         }
         if reader.opaqueCause != nil { break }
         if hasBlocks, case .footer = element.kind { break }
+        if hasBlocks, element.kind == .endOfRecords, isAccompanied() { break }
       }
       if hasBlocks, reader.opaqueCause == nil {
         // The lanes' pages are 4096 bytes; what has larger ones is passed on.
@@ -230,6 +235,7 @@ final class DepartingStream: @unchecked Sendable {
     case .section(let kind, _):
       section = kind
       if kind == .end { counters.isEnding = true }
+      if reader?.hasFooters == false { try barriers?.refuse("sections without footers") }
       counted.withLock { $0 = counters }
       // Sections of pages are made anew at the destination, around the pages that come there. The last one goes on without
       // pages, in one piece: behind them.

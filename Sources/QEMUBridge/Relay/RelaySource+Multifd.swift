@@ -22,8 +22,13 @@ extension RelaySource {
 
   /// The stream's beginning; and what becomes of the other connections, which are there by then.
   private func openStream() throws(MigrationFailure) -> DepartingStream.Opening {
-    var opening = try stream.open(hypervisor)
-    let others = siblings.countOthers()
+    var counted: Int?
+    var opening = try stream.open(hypervisor) {
+      let others = siblings.countOthers()
+      counted = others
+      return others > 0
+    }
+    let others = counted ?? siblings.countOthers()
     guard others > 0 else { return opening }
     var refusal: MultifdGate.Way?
     // Of a stream that cannot be taken apart somebody was told already.

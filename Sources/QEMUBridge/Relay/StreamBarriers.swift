@@ -13,23 +13,28 @@ final class StreamBarriers {
   /// Whether barriers are records of their own.
   private let flushes: Bool
   private let section: UInt32
-  private let hasFooters: Bool
   /// The last section has come.
   private var isOver = false
   /// What may only stand between sections, and waits for that.
   private var held: [UInt8] = []
 
-  init(_ gate: MultifdGate, flushes: Bool, section: UInt32, hasFooters: Bool) {
+  init(_ gate: MultifdGate, flushes: Bool, section: UInt32) {
     self.gate = gate
     self.flushes = flushes
     self.section = section
-    self.hasFooters = hasFooters
   }
 
-  /// What follows the stream's beginning.
-  var prelude: [UInt8] {
-    guard !flushes else { return [] }
-    var bytes: [UInt8] = [StreamFormat.Element.sectionPart]
+  /// What follows the list of blocks: the footer, which the hypervisor sends with its first pages, and a section.
+  var prelude: [UInt8] { footer + (flushes ? [] : head) }
+
+  private var footer: [UInt8] {
+    var bytes = [StreamFormat.Element.footer]
+    bytes.append(bigEndian: section)
+    return bytes
+  }
+
+  private var head: [UInt8] {
+    var bytes = [StreamFormat.Element.sectionPart]
     bytes.append(bigEndian: section)
     return bytes
   }
@@ -63,11 +68,7 @@ final class StreamBarriers {
       try gate.arrive(passing: kind == .end ? 2 : 0)
       if kind == .end {
         before.append(bigEndian: StreamFormat.Record.endOfRecords)
-        if hasFooters {
-          before.append(StreamFormat.Element.footer)
-          before.append(bigEndian: section)
-        }
-        before += held
+        before += footer + held
       }
     }
     if kind == .end {

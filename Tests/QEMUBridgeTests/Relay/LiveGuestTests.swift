@@ -50,7 +50,11 @@ struct LiveGuestTests {
       ($0.capabilities, $0.sourceCapabilities, $0.keepsAll) = (["return-path"], ["xbzrle"], true)
     },
     LiveCase("compress") { $0.capabilities = ["return-path", "compress"] },
-    LiveCase("multifd") { ($0.capabilities, $0.mode) = (["return-path", "multifd"], .verbatim) },
+    LiveCase("multifd") { $0.capabilities = ["return-path", "multifd"] },
+    LiveCase("multifd, through QEMU's stream") {
+      $0.capabilities = ["return-path", "multifd"]
+      ($0.isDirect, $0.mode, $0.codec) = (false, .pages, "zstd:1")
+    },
     LiveCase("auto-converge") {
       ($0.capabilities, $0.sourceCapabilities) = (["return-path"], ["auto-converge"])
       // Too much for the link, until the guest is slowed down.

@@ -29,7 +29,7 @@ struct MultifdSource {
   var channels: [[UInt8]]
   private(set) var memory = ScriptedSource.pageCounts.map { [UInt8](repeating: 0, count: $0 * 4096) }
   private(set) var state: [UInt8]
-  /// The bytes that are there before the stream's first page.
+  /// Bytes of the stream that are sent before pages are; the footer behind them waits for those.
   private(set) var streamHead = 0
   private var random: SeededGenerator
   private var number: UInt64 = 0
@@ -56,8 +56,9 @@ struct MultifdSource {
     stream = Array(plain.opening.dropLast(13))
     synchronize()
     if way.flushes { stream += [0, 0, 0, 0, 0, 0, 2, 0] }
-    stream += [0, 0, 0, 0, 0, 0, 0, 0x10] + footer
+    stream += [0, 0, 0, 0, 0, 0, 0, 0x10]
     streamHead = stream.count
+    stream += footer
   }
 
   /// Pages, in packets and records, and barriers between some of them.
@@ -138,6 +139,11 @@ struct MultifdSource {
   }
 }
 
+/// What threads have done.
+private final class Pieces: Sendable {
+  let count = Atomic<Int>(0)
+}
+
 /// What a destination hypervisor with multifd has taken.
 struct MultifdTaken {
   var stream: TakenStream
@@ -173,18 +179,29 @@ extension ProxyPair {
     let reports = try run {
       let out = try leave()
       let ways = try source.channels.map { _ in try leave() }
+      let (sent, ended) = (Pieces(), Pieces())
       var feeding = zip(ways, source.channels).map { way, bytes in
         HostThread(name: "test-channel") {
-          try? way.send(bytes)
+          for first in stride(from: 0, to: bytes.count, by: 64 << 10) {
+            let piece = Array(bytes[first..<min(bytes.count, first + 64 << 10)])
+            guard (try? way.send(piece)) != nil else { break }
+            sent.count.add(1, ordering: .relaxed)
+          }
           way.finishSending()
+          ended.count.add(1, ordering: .relaxed)
         }
       }
-      // A hypervisor begins its stream's pages when every channel has said its first words.
+      // A hypervisor goes on behind its list of blocks when all channels have said their first words; and what is behind that
+      // comes when pages have been taken from channels.
       HostClock.sleep(nanoseconds: 30_000_000)
-      let stream = source.stream
+      let (stream, head) = (source.stream, source.streamHead)
       feeding.append(
         HostThread(name: "test-feed") {
-          try? out.send(stream)
+          try? out.send(Array(stream.prefix(head)))
+          while sent.count.load(ordering: .relaxed) < 24, ended.count.load(ordering: .relaxed) < ways.count {
+            HostClock.sleep(nanoseconds: 1_000_000)
+          }
+          try? out.send(Array(stream.dropFirst(head)))
           if !breaksOff { _ = try? out.receive(count: 16) }
           out.finishSending()
         })

@@ -17,6 +17,9 @@ struct QEMUCase: Sendable, CustomStringConvertible {
   var direct = true
   var keepsAll = false
   var mode = RelayReport.Mode.direct
+  /// Of multifd, where that is on.
+  var channels = 2
+  var compression = "none"
   /// Whether the source's guest is stopped before; else it runs.
   var isHeld = true
 
@@ -25,10 +28,15 @@ struct QEMUCase: Sendable, CustomStringConvertible {
     return isFile ? .file(path: directory.file("destination.ram")) : .automatic
   }
 
+  var parameters: [String: Any] {
+    capabilities.contains("multifd") ? ["multifd-channels": channels, "multifd-compression": compression] : [:]
+  }
+
   var description: String {
     ([codec] + capabilities + sourceCapabilities
       + [
         isFile ? "file" : "memfd", isShared ? "shared" : "private", keepsAll ? "all kept" : "", isHeld ? "" : "running",
+        capabilities.contains("multifd") ? "\(channels) channels, compression \(compression)" : "",
       ])
       .filter { !$0.isEmpty }.joined(separator: " ")
   }
@@ -54,8 +62,8 @@ struct QEMUEnds {
       isShared: how.isShared)
     try source.wait(until: "running")
     if how.isHeld { try source.command("stop") }
-    try source.configure(how.capabilities + how.sourceCapabilities)
-    try destination.configure(how.capabilities)
+    try source.configure(how.capabilities + how.sourceCapabilities, how.parameters)
+    try destination.configure(how.capabilities, how.parameters)
     try destination.command("migrate-incoming", ["uri": "unix:\(pair.directory.file("in"))"])
   }
 

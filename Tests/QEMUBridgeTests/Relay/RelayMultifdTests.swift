@@ -15,8 +15,8 @@ struct RelayMultifdTests {
     MultifdSource.Way(channels: 4, zeroInPackets: false, command: [8, 0, 11, 0, 0]),
     MultifdSource.Way(flushes: false, zeroInPackets: false, command: [8, 0, 11, 0, 0]),
     MultifdSource.Way(channels: 4, flushes: false),
-    MultifdSource.Way(channels: 1, flushes: false, hasFooters: false),
-    MultifdSource.Way(channels: 3, hasFooters: false),
+    MultifdSource.Way(channels: 1, flushes: false),
+    MultifdSource.Way(channels: 3),
   ]
 
   @Test(
@@ -72,7 +72,7 @@ struct RelayMultifdTests {
   @Test("The stream ends in the middle: nobody waits for its barriers")
   func streamEnds() throws {
     var source = MultifdSource(.init(channels: 3), seed: 12)
-    source.stream = Array(source.stream.prefix(source.streamHead + 5))
+    source.stream = Array(source.stream.prefix(source.streamHead + 10))
     let result = try ProxyPair().migrate(source, breaksOff: true)
     #expect(result.source.allSatisfy { $0.failure?.code == FailureCode.hypervisorFailed.rawValue }, "\(result.source)")
     #expect(result.taken.stream.error != nil)
@@ -117,6 +117,16 @@ struct RelayMultifdTests {
     for channel in source.channels.indices { source.channels[channel][64 + 1344 + at] ^= 0x55 }
     let result = try ProxyPair().migrate(source)
     #expect(result.source.allSatisfy { $0.failure?.code == FailureCode.hypervisorFailed.rawValue }, "\(result.source)")
+    #expect(result.taken.stream.state == [])
+  }
+
+  @Test(
+    "Sections without footers, which nobody could know of before the first page, are an error",
+    arguments: [true, false])
+  func noFooters(flushes: Bool) throws {
+    let source = MultifdSource(.init(channels: 2, flushes: flushes, hasFooters: false), seed: 18)
+    let result = try ProxyPair().migrate(source)
+    #expect(result.source.allSatisfy { $0.failure?.reason.contains("without footers") == true }, "\(result.source)")
     #expect(result.taken.stream.state == [])
   }
 

@@ -22,7 +22,12 @@ struct RelayQEMUTests {
     QEMUCase(capabilities: ["return-path"], sourceCapabilities: ["xbzrle"]),
     QEMUCase(sourceCapabilities: ["xbzrle"], keepsAll: true),
     QEMUCase(capabilities: ["return-path", "compress"]),
-    QEMUCase(capabilities: ["return-path", "multifd"], mode: .verbatim),
+    QEMUCase(capabilities: ["return-path", "multifd"]),
+    QEMUCase(capabilities: ["multifd"], codec: "lz4", channels: 4),
+    QEMUCase(capabilities: ["return-path", "multifd"], direct: false, mode: .pages),
+    QEMUCase(capabilities: ["multifd"], codec: "auto", direct: false, mode: .pages, channels: 4),
+    QEMUCase(capabilities: ["return-path", "multifd"], mode: .verbatim, compression: "zstd"),
+    QEMUCase(capabilities: ["return-path", "multifd"], codec: "lz4", channels: 4, isHeld: false),
     QEMUCase(capabilities: ["return-path", "postcopy-ram"], mode: .pages),
     QEMUCase(capabilities: ["return-path"], sourceCapabilities: ["auto-converge"], codec: "lz4", isHeld: false),
   ]
