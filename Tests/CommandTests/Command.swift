@@ -26,6 +26,7 @@ enum Command {
     private let output = Pipe()
     private let error = Pipe()
     private let errorText = Mutex("")
+    private let outputText = Mutex("")
 
     fileprivate init(_ arguments: [String]) throws {
       process = Process()
@@ -59,6 +60,13 @@ enum Command {
       }
     }
 
+    /// Waits until it has printed something.
+    func waitForOutput() throws {
+      let chunk = output.fileHandleForReading.availableData
+      try #require(!chunk.isEmpty, "it ended: \(errorText.withLock { $0 })")
+      outputText.withLock { $0 += String(decoding: chunk, as: UTF8.self) }
+    }
+
     /// Waits for the end.
     func finish() -> Ended {
       let outputData = output.fileHandleForReading.readDataToEndOfFile()
@@ -67,7 +75,7 @@ enum Command {
       // A process that a signal killed has that signal as its status.
       let code = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
       return Ended(
-        code: code, output: String(decoding: outputData, as: UTF8.self),
+        code: code, output: outputText.withLock { $0 } + String(decoding: outputData, as: UTF8.self),
         error: errorText.withLock { $0 } + String(decoding: errorData, as: UTF8.self))
     }
   }

@@ -90,6 +90,8 @@ struct ProxyCommandTests {
     #expect(refused.code == 51 && refused.error.contains("migrate-set-parameters downtime-limit"), "\(refused.error)")
     #expect(try Command.run(["ctl", path, "complete"]).error.contains("QEMU hands its guest over"))
     let watch = try Command.start(["ctl", path, "watch", "--interval", "0.1"])
+    // Or it may come when there is nothing to watch any more.
+    try watch.waitForOutput()
     #expect(try Command.run(["ctl", other, "cancel", "--reason", "called off"]).code == 0)
     let ended = journey.end()
     #expect(ended.destination.code == 43 && ended.destination.error.contains("cancelled: called off"))
