@@ -10,12 +10,12 @@ import Testing
 
 @Suite("Pages between a hypervisor's stream and the lanes")
 struct DepartingMemoryTests {
-  private static func memory(keepsAll: Bool = false) throws -> DepartingMemory {
+  private static func memory(keepsAll: Bool = false, isShared: Bool = false) throws -> DepartingMemory {
     try DepartingMemory(
       try BlockTable([
         RAMBlock(name: "a", guestPhysicalBase: 0, byteCount: 1 << 20),
         RAMBlock(name: "b", guestPhysicalBase: 1 << 20, byteCount: 5 * 4096),
-      ]), keepsAll: keepsAll)
+      ]), keepsAll: keepsAll, isShared: isShared)
   }
 
   private static func store(_ memory: DepartingMemory, _ block: Int, _ page: Int, _ value: UInt8) -> Bool {
@@ -116,6 +116,66 @@ struct DepartingMemoryTests {
     isDone.store(true, ordering: .releasing)
     reader.join()
     #expect(unsafe seen == expected)
+    memory.release(upTo: .max)
+    #expect(memory.heldByteCount == 0)
+  }
+
+  /// What a reader has seen last, and how far it is.
+  private final class Reading: @unchecked Sendable {
+    let confirmed = Atomic<UInt32>(0)
+    let isDone = Atomic<Bool>(false)
+    /// The reader's thread only, until it has ended.
+    var seen = [UInt8](repeating: 0, count: 256)
+  }
+
+  @Test(
+    "Several threads store pages of the same spans, and give back what is confirmed: none is lost",
+    arguments: [1, 2, 3] as [UInt64])
+  func manyWriters(seed: UInt64) throws {
+    let memory = try Self.memory(isShared: true)
+    let reading = Reading()
+    let reader = HostThread(name: "test-lane") {
+      var iteration: UInt32 = 0
+      while true {
+        let last = reading.isDone.load(ordering: .acquiring)
+        if memory.collect(for: iteration + 1) > 0 {
+          iteration += 1
+          for span in 0..<4 {
+            var pages = memory.pending[0].take(span: span)
+            while pages != 0 {
+              let page = span * 64 + pages.trailingZeroBitCount
+              pages &= pages &- 1
+              reading.seen[page] = Self.byte(memory, 0, page)
+            }
+          }
+          reading.confirmed.store(iteration, ordering: .releasing)
+        } else if last {
+          return
+        }
+      }
+    }
+    let wrote = Mutex([UInt8](repeating: 0, count: 256))
+    // Each has every fourth page, as connections have between two barriers.
+    let writers = (0..<4).map { writer in
+      HostThread(name: "test-channel") {
+        var random = SeededGenerator(seed: seed * 4 + UInt64(writer))
+        var content = [UInt8](repeating: 0, count: 4096)
+        var last = [UInt8](repeating: 0, count: 256)
+        for _ in 0..<20_000 {
+          let page = Int.random(in: 0..<64, using: &random) * 4 + writer
+          let value = UInt8.random(in: 0...3, using: &random)
+          content[77] = value
+          unsafe content.withUnsafeBytes { _ = unsafe memory.store(block: 0, page: page, value == 0 ? nil : $0) }
+          last[page] = value
+          if page < 32 { memory.release(upTo: reading.confirmed.load(ordering: .acquiring)) }
+        }
+        wrote.withLock { for page in stride(from: writer, to: 256, by: 4) { $0[page] = last[page] } }
+      }
+    }
+    for writer in writers { writer.join() }
+    reading.isDone.store(true, ordering: .releasing)
+    reader.join()
+    #expect(reading.seen == wrote.withLock { $0 })
     memory.release(upTo: .max)
     #expect(memory.heldByteCount == 0)
   }
