@@ -6,6 +6,7 @@ from . import HarnessError
 
 # tc's token bucket. Burst: a few ms of the rate, or the bucket itself is the limit. Latency: the queue before it.
 SHAPES = {
+    "10m": "rate 10mbit burst 32kb latency 50ms",
     "100m": "rate 100mbit burst 128kb latency 50ms",
     "1g": "rate 1gbit burst 256kb latency 20ms",
     "2.5g": "rate 2500mbit burst 1mb latency 20ms",
@@ -15,7 +16,7 @@ SHAPES = {
     "loopback": None,
 }
 # What each is called: Gbit/s, for saying how much of it a host reaches.
-NOMINAL = {"100m": 0.1, "1g": 1.0, "2.5g": 2.5, "10g": 10.0, "40g": 40.0}
+NOMINAL = {"10m": 0.01, "100m": 0.1, "1g": 1.0, "2.5g": 2.5, "10g": 10.0, "40g": 40.0}
 
 
 def sh(*words):

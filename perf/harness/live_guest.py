@@ -43,18 +43,18 @@ class Console:
 
 
 class Guest:
-    """What is run: sizes in MiB, `rate` in pages a second."""
+    """What is run: sizes in MiB, `rate` in pages a second; `sparse`: of each page only a few words change."""
 
-    def __init__(self, binary, folder, memory, working, still, rate, accelerator="auto"):
+    def __init__(self, binary, folder, memory, working, still, rate, accelerator="auto", sparse=False):
         self.binary, self.folder, self.accelerator = binary, folder, accelerator
-        self.working, self.still, self.rate = working, still, rate
+        self.working, self.still, self.rate, self.sparse = working, still, rate, sparse
         # Below a multiple of 256 KiB: QEMU before 9.0 without KVM loses writes of a guest that it migrates otherwise.
         self.kibibytes = memory * 1024 - 8
 
     def _machine(self, folder, name, prefix, words, accelerator):
         with open(os.path.join(self.folder, "append")) as file:
             kernel = file.read().split()
-        kernel += [f"working={self.working}", f"still={self.still}", f"rate={self.rate}"]
+        kernel += [f"working={self.working}", f"still={self.still}", f"rate={self.rate}", f"sparse={int(self.sparse)}"]
         console = Console(os.path.join(folder, name + ".console"))
         machine = Machine(self.binary, [
             *(["-cpu", "host"] if accelerator == "kvm" else []), "-no-reboot", "-m", f"{self.kibibytes}K", "-machine",

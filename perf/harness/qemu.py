@@ -158,6 +158,8 @@ class QEMU:
         self.id = f"qemu-{binary.version}/{name}"
         self.streams = self.parameters.get("multifd-channels", 1)
         self.pair = name.removeprefix("pair-") if name.startswith("pair-") else None
+        # Whether something stands between the two.
+        self.is_between = bool(self.pair) or name == "socat"
         self.is_direct = bool(self.pair) and self.pair.startswith("direct-")
         if self.pair:
             self.streams = DEFAULT_CHANNELS
@@ -176,14 +178,19 @@ class QEMU:
                     f"memory-backend-memfd,id=ram0,size={size},share=on,{SAME_IDS}" if self.is_direct
                     else f"memory-backend-ram,id=ram0,size={size},{SAME_IDS}",
                     "-incoming", "defer"], folder, "destination", link.destination()))
-                if self.pair or self.name == "socat":
+                if self.is_between:
                     return self._migrate_between(link, *machines, size, watch, folder)
                 return self._migrate(link, *machines, size, watch, f"tcp:{link.address}:{PORT}")
             finally:
                 for machine in machines:
                     machine.stop()
 
-    def _helpers(self, link, outgoing, incoming):
+    def run_live(self, link, guest, watch):
+        """A guest that runs (perf/guest/build-live); `guest` is the scenario's [guest]."""
+        from . import live_qemu  # Which is made of what is here.
+        return live_qemu.migrate(self, link, guest, watch)
+
+    def helpers(self, link, outgoing, incoming):
         """What stands between the two: the commands at the destination and at the source, in the order of their start, and
         what each says once it is ready."""
         place = f"{link.address}:{PORT}"
@@ -201,7 +208,7 @@ class QEMU:
         incoming, outgoing = os.path.join(folder, "in"), os.path.join(folder, "out")
         ends = []
         try:
-            for words, ready in self._helpers(link, outgoing, incoming):
+            for words, ready in self.helpers(link, outgoing, incoming):
                 ends.append(End(words))
                 if not ends[-1].error.wait_for(ready, 30):
                     raise HarnessError(f"{self.name}: a helper did not start: {ends[-1].error.all()[-300:]}")

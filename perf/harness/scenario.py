@@ -9,7 +9,7 @@ from .links import SHAPES
 KEYS = {"title", "kind", "links", "rounds", "content", "guest", "pageferry", "qemu", "yardsticks", "expect"}
 ENGINE_KEYS = {"name", "codec", "channels", "workers", "cache", "send", "receive", "rounds"}
 GUEST_KEYS = {"memory", "pattern", "rate", "working-set", "threads", "mix", "compressibility",
-              "downtime-limit", "limit"}
+              "downtime-limit", "limit", "still"}
 EXPECT_KEYS = {"figure", "engine", "against", "at_most", "at_least"}
 FIGURES = ("seconds", "cpu", "wire", "iperf3", "read-bandwidth", "downtime", "first-touch")
 
@@ -46,14 +46,15 @@ class Scenario:
         self.guests = guests(table["guest"]) if self.kind == "live" else []
         if self.kind == "paused" and not self.content:
             raise HarnessError("a paused guest has a [content]")
-        self.engines = [engine for entry in table["pageferry"] for engine in expand(entry, self.rounds)]
+        self.engines = [engine for entry in table.get("pageferry", []) for engine in expand(entry, self.rounds)]
         names = [engine.name for engine in self.engines]
         if len(names) != len(set(names)):
             raise HarnessError(f"two configurations have one name: {', '.join(names)}")
         qemu = table.get("qemu", {})
         known(qemu, {"configurations", "rounds"}, "[qemu]")
-        if qemu and self.kind == "live":
-            raise HarnessError("QEMU has no part in live scenarios: it would need a guest")
+        for guest in self.guests if qemu else []:
+            if guest.get("pattern", "sparse") not in ("sparse", "mixed"):
+                raise HarnessError(f"a guest under QEMU writes sparse or mixed, not {guest['pattern']}")
         self.qemu = [(name, rounds_of(name, qemu.get("rounds", {}), self.rounds))
                      for name in qemu.get("configurations", [])]
         yardsticks = table.get("yardsticks", {})

@@ -41,7 +41,7 @@ class Scenarios(unittest.TestCase):
             ({"pageferry": [{"codex": "none"}]}, "codex"), ({"pageferry": [{}, {}]}, "one name"),
             ({"expect": [{"figure": "luck", "at_most": 1}]}, "luck"), ({"expect": [{"figure": "cpu"}]}, "at_most"),
             ({"kind": "live", "guest": {"memory": "7"}}, "'7'"), ({"content": None}, "content"),
-            ({"kind": "live", "guest": {}, "qemu": {"configurations": ["none"]}}, "live"),
+            ({"kind": "live", "guest": {"pattern": "random"}, "qemu": {"configurations": ["none"]}}, "sparse or mixed"),
         ):
             with self.subTest(word), self.assertRaisesRegex(HarnessError, word):
                 made(**mistake)

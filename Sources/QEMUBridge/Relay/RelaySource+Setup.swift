@@ -60,6 +60,12 @@ extension RelaySource {
         silences += 1
         if siblings.mainIsOpen, silences > 3 { return .other }
       case .some(4...):
+        // TLS begins with a handshake's record (RFC 8446, 5.1).
+        if first[0] == 0x16, first[1] == 3 {
+          throw MigrationFailure(
+            .hypervisorFailed,
+            "the hypervisor's stream is encrypted and cannot be taken apart: unset its tls-creds, this is its own host")
+        }
         return first == Array("QEVM".utf8) ? .stream : first == [0x11, 0x22, 0x33, 0x44] ? .multifd : .other
       // A word that is still coming.
       default: HostClock.sleep(nanoseconds: 1_000_000)

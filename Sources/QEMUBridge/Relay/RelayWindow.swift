@@ -7,7 +7,9 @@ import Synchronization
 ///
 /// A hypervisor judges by the rate at which its bytes are taken: what the downtime will be, whether its guest must be
 /// throttled. What waits here is hidden from it, and makes the downtime longer by the time that it takes. So no more is
-/// taken than the way holds, plus a little: the fastest rate of the last second, times the round trip and 30 ms.
+/// taken than the way holds, plus a little: the fastest rate of late, times the round trip and 30 ms. Late is a fifth of a
+/// second, or some round trips: what was fast because it was deltas must not be the measure for pages that follow whole,
+/// or they wait here when the guest is stopped.
 final class RelayWindow: Sendable {
   /// What is taken before anything is known, and in any case; and the most.
   private static let begin = 256 << 10
@@ -17,9 +19,10 @@ final class RelayWindow: Sendable {
   private static let slack = 0.03
   /// More than was measured: or it could never grow.
   private static let gain = 1.25
-  /// A rate is measured over so long, and remembered for so long; nanoseconds.
+  /// A rate is measured over so long, and remembered for so long, or so many round trips; nanoseconds.
   private static let sampleNanoseconds: UInt64 = 50_000_000
-  private static let memoryNanoseconds: UInt64 = 1_000_000_000
+  private static let memoryNanoseconds: UInt64 = 200_000_000
+  private static let memoryRoundTrips = 4.0
 
   private struct State {
     var taken: UInt64 = 0
@@ -30,11 +33,21 @@ final class RelayWindow: Sendable {
     var isStopped = false
     var sampleAt: UInt64 = 0
     var sampleFrom: UInt64 = 0
-    /// Rates of the last second, oldest first.
+    var confirmedAt: UInt64 = 0
+    /// Rates of late, oldest first.
     var rates: [(at: UInt64, bytesPerSecond: Double)] = []
     var highest = 0
     /// In seconds.
     var roundTrip = 0.0
+
+    mutating func take(_ byteCount: Int) {
+      let now = HostClock.now()
+      // Nothing was under way for long: that time says nothing.
+      if taken == confirmed, now - confirmedAt > RelayWindow.sampleNanoseconds {
+        (sampleAt, sampleFrom) = (now, confirmed)
+      }
+      taken += UInt64(byteCount)
+    }
 
     var room: Int { limit + resting - Int(clamping: taken - confirmed) }
   }
@@ -68,7 +81,7 @@ final class RelayWindow: Sendable {
   /// Bytes were taken from the source.
   func note(taken byteCount: Int) {
     state.withLock { state in
-      state.taken += UInt64(byteCount)
+      state.take(byteCount)
       state.highest = max(state.highest, Int(clamping: state.taken - state.confirmed))
     }
   }
@@ -81,7 +94,7 @@ final class RelayWindow: Sendable {
     _ = room.wait {
       self.state.withLock { state in
         given = state.isStopped ? 0 : max(0, min(wanted, max(least, state.room)))
-        state.taken += UInt64(given)
+        if given > 0 { state.take(given) }
         return given > 0 || state.isStopped
       }
     }
@@ -111,13 +124,14 @@ final class RelayWindow: Sendable {
     state.withLock { state in
       guard position > state.confirmed, position <= state.taken else { return }
       if state.sampleAt == 0 { (state.sampleAt, state.sampleFrom) = (now, state.confirmed) }
-      state.confirmed = position
+      (state.confirmed, state.confirmedAt) = (position, now)
       let elapsed = now - state.sampleAt
       guard elapsed >= Self.sampleNanoseconds else { return }
       let rate = Double(position - state.sampleFrom) * 1e9 / Double(elapsed)
       (state.sampleAt, state.sampleFrom) = (now, position)
       state.rates.append((now, rate))
-      state.rates.removeAll { now - $0.at > Self.memoryNanoseconds }
+      let memory = max(Self.memoryNanoseconds, UInt64(state.roundTrip * Self.memoryRoundTrips * 1e9))
+      state.rates.removeAll { now - $0.at > memory }
       let fastest = state.rates.reduce(0) { max($0, $1.bytesPerSecond) }
       let wanted = fastest * (state.roundTrip + Self.slack) * Self.gain
       state.limit = min(Self.most, max(Self.least, Int(min(1e12, wanted))))

@@ -160,12 +160,15 @@ struct DepartingMemoryTests {
       HostThread(name: "test-channel") {
         var random = SeededGenerator(seed: seed * 4 + UInt64(writer))
         var content = [UInt8](repeating: 0, count: 4096)
+        var hand = PagePool.Hand()
         var last = [UInt8](repeating: 0, count: 256)
         for _ in 0..<20_000 {
           let page = Int.random(in: 0..<64, using: &random) * 4 + writer
           let value = UInt8.random(in: 0...3, using: &random)
           content[77] = value
-          unsafe content.withUnsafeBytes { _ = unsafe memory.store(block: 0, page: page, value == 0 ? nil : $0) }
+          unsafe content.withUnsafeBytes {
+            _ = unsafe memory.store(block: 0, page: page, value == 0 ? nil : $0, &hand)
+          }
           last[page] = value
           if page < 32 { memory.release(upTo: reading.confirmed.load(ordering: .acquiring)) }
         }
