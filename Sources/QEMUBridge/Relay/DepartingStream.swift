@@ -32,7 +32,7 @@ final class DepartingStream: @unchecked Sendable {
     var isEnding = false
   }
 
-  private let window: RelayWindow
+  let window: RelayWindow
   private let news: ParkingSpot
   private let outbox = Mutex(Outbox())
   private let counted = Mutex(Counters())
@@ -42,16 +42,16 @@ final class DepartingStream: @unchecked Sendable {
   let position = Atomic<UInt64>(0)
   /// What the destination has, as the stream's thread last heard: what may be given back.
   let confirmedIteration = Atomic<UInt32>(0)
-  private let warn: @Sendable (String) -> Void
+  let warn: @Sendable (String) -> Void
 
   // The stream's thread only.
-  private var reader: StreamReader?
+  var reader: StreamReader?
   /// Where bytes come from that nobody parses.
-  private var raw: Connection?
+  var raw: Connection?
   /// This is no stream, but a channel of pages beside it.
-  private var channel: DepartingChannel?
+  var channel: DepartingChannel?
   /// The stream has such channels beside it.
-  private var barriers: StreamBarriers?
+  var barriers: StreamBarriers?
   private var memory: DepartingMemory?
   private var decoder: PageDecoder?
   private var counters = Counters()
@@ -59,11 +59,11 @@ final class DepartingStream: @unchecked Sendable {
   /// How the section of the last pages begins.
   private var lastSection: [UInt8] = []
   /// From now on everything is passed on as it is.
-  private var isVerbatim = false
+  var isVerbatim = false
   /// What was read in search of a footer that sections do not have: the first element behind the opening.
-  private var first: StreamElement?
+  var first: StreamElement?
   /// Whether the source asks for answers.
-  private(set) var hasReturnPath = false
+  var hasReturnPath = false
 
   /// - Parameters:
   ///   - news: woken when there is something to take.
@@ -88,90 +88,6 @@ final class DepartingStream: @unchecked Sendable {
   }
 
   // MARK: The stream's thread
-
-  /// The stream's beginning, up to the end of the section that declares RAM.
-  struct Opening {
-    var bytes: [UInt8]
-    /// Nil: the stream cannot be taken apart, and is passed on as it is.
-    var blocks: [StreamBlock]?
-    /// Whether it has a barrier of multifd channels of its own.
-    var hasFlush = false
-    var advisesPostcopy = false
-  }
-
-  /// Reads nothing: all is passed on as it is.
-  func openVerbatim(_ connection: Connection) -> Opening {
-    isVerbatim = true
-    raw = connection
-    return Opening(bytes: [], blocks: nil)
-  }
-
-  /// A channel of pages beside the stream; its beginning goes on as it is.
-  func open(_ channel: DepartingChannel, head: [UInt8]) -> Opening {
-    self.channel = channel
-    return Opening(bytes: head, blocks: nil)
-  }
-
-  /// The stream has such channels; says so before ``run(into:)``.
-  func accompany(_ gate: MultifdGate, _ opening: inout Opening) {
-    let barriers = StreamBarriers(
-      gate, flushes: opening.hasFlush, section: reader?.ramSection ?? 0)
-    opening.bytes += barriers.prelude
-    self.barriers = barriers
-  }
-
-  /// From its first page on the stream is passed on as it is.
-  func passOver(_ opening: inout Opening) {
-    isVerbatim = true
-    opening.blocks = nil
-    reader?.passOver(.multifd(flags: 0))
-  }
-
-  /// Reads the beginning.
-  /// - Parameter isAccompanied: whether there are other connections. Asked when the list of blocks has come; then what is
-  ///   behind that is not waited for, because it comes with the first pages, which those connections hold up.
-  func open(
-    _ connection: Connection, isAccompanied: () -> Bool = { false }
-  ) throws(MigrationFailure) -> Opening {
-    let source = WindowedSource(connection: connection, window: window) { [weak self] in self?.tidy() }
-    var opening = Opening(bytes: [], blocks: nil)
-    do throws(StreamError) {
-      var reader = try StreamReader(source, bufferByteCount: 128 << 10)
-      var hasBlocks = false
-      while let element = try reader.next() {
-        if hasBlocks, reader.hasFooters == false {
-          first = element
-          break
-        }
-        reader.withElement { opening.bytes += $0.copied }
-        switch element.kind {
-        case .command(.openReturnPath): hasReturnPath = true
-        case .command(.postcopyAdvise): opening.advisesPostcopy = true
-        case .multifdFlush: opening.hasFlush = true
-        case .blockList: hasBlocks = true
-        default: break
-        }
-        if reader.opaqueCause != nil { break }
-        if hasBlocks, case .footer = element.kind { break }
-        if hasBlocks, element.kind == .endOfRecords, isAccompanied() { break }
-      }
-      if hasBlocks, reader.opaqueCause == nil {
-        // The lanes' pages are 4096 bytes; what has larger ones is passed on.
-        if reader.pageByteCount == PageGeometry.pageByteCount { opening.blocks = reader.blocks }
-      }
-      isVerbatim = opening.blocks == nil
-      if let cause = reader.opaqueCause { warn("the stream is passed on as it is: \(cause)") }
-      self.reader = consume reader
-    } catch { throw Self.failure(error) }
-    guard opening.bytes.count <= WireLimits.relayByteCountMax else {
-      throw MigrationFailure(
-        .hypervisorFailed,
-        "the stream's beginning has \(opening.bytes.count) bytes, at most \(WireLimits.relayByteCountMax) "
-          + "can be carried: too many RAM blocks")
-    }
-    position.store(UInt64(opening.bytes.count), ordering: .releasing)
-    return opening
-  }
 
   /// Reads until the stream ends.
   func run(into memory: DepartingMemory?) {
@@ -355,13 +271,13 @@ final class DepartingStream: @unchecked Sendable {
   }
 
   /// Between two reads: what the destination has is given back.
-  private func tidy() {
+  func tidy() {
     memory?.release(upTo: confirmedIteration.load(ordering: .acquiring))
     counted.withLock { $0 = counters }
     news.wake()
   }
 
-  private static func failure(_ error: StreamError) -> MigrationFailure {
+  static func failure(_ error: StreamError) -> MigrationFailure {
     if case .truncated(let offset, _) = error {
       return MigrationFailure(
         .hypervisorFailed,
@@ -380,25 +296,6 @@ final class DepartingStream: @unchecked Sendable {
       defer { box.bytes = [] }
       return box
     }
-  }
-}
-
-/// The hypervisor's socket, read no faster than the window allows.
-private struct WindowedSource: ByteSource {
-  let connection: Connection
-  let window: RelayWindow
-  /// Called before each read.
-  let between: () -> Void
-
-  mutating func read(into room: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
-    between()
-    let count = window.awaitRoom(room.count)
-    guard count > 0 else { return 0 }
-    do throws(TransportError) {
-      let got = unsafe try connection.receiveSome(into: UnsafeMutableRawBufferPointer(rebasing: room[..<count]))
-      window.note(taken: got)
-      return got
-    } catch { return 0 }
   }
 }
 
