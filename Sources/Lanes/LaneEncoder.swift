@@ -104,7 +104,8 @@ final class LaneEncoder {
     let now = HostClock.now()
     let others = others()
     let held = others.heldBackNanoseconds - min(others.heldBackNanoseconds, heldBackBefore)
-    heldBack = min(held, now - since.wall)
+    // An encoder that was made on the way has waited for nothing yet.
+    heldBack = since.wall == 0 ? 0 : min(held, now - since.wall)
     since = (now - heldBack, HostClock.threadCPU())
     heldBackBefore = others.heldBackNanoseconds
     guard heldBack == 0 else { return }
