@@ -50,6 +50,7 @@ class Sampler(Watch):
     def end(self):
         self.stopped.set()
         self.thread.join()
+        self._look()  # What ran since its last turn, which may be long ago on a busy machine.
 
     def _run(self):
         while not self.stopped.wait(self.interval):

@@ -14,22 +14,26 @@ class Threads(unittest.TestCase):
         self.assertEqual(threads.switches("x:\t1\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n"), (12, 3))
 
     def test_a_busy_thread_is_seen_on_a_cpu(self):
-        done = threading.Event()
+        done, worked = threading.Event(), threading.Event()
+        goal = 0.05  # Seconds on a CPU; how long that takes is up to what else the machine has to do.
 
         def spin():
             while not done.is_set():
-                pass
+                if time.thread_time() > goal:
+                    worked.set()
 
         sampler = threads.Sampler(0.005)
         sampler.begin(os.getpid(), os.getpid())
         busy = threading.Thread(target=spin)
         busy.start()
-        time.sleep(0.15)
-        done.set()
-        sampler.end()
-        busy.join()
+        try:
+            self.assertTrue(worked.wait(60))
+            sampler.end()
+        finally:
+            done.set()
+            busy.join()
         seen = sampler.ends["source"].values()
-        self.assertGreater(sum(thread.nanoseconds for thread in seen), 20_000_000)
+        self.assertGreaterEqual(sum(thread.nanoseconds for thread in seen), goal * 1e9)
         self.assertTrue(any(thread.cpus for thread in seen))
         self.assertIn("source", "\n".join(threads.table(sampler.ends)))
 
