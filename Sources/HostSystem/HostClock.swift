@@ -11,11 +11,23 @@ public enum HostClock {
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
   }
 
+  /// Nanoseconds since a time that another thread may have taken, after this one has looked: then none.
+  public static func elapsed(since time: UInt64) -> UInt64 {
+    let now = now()
+    return now - min(now, time)
+  }
+
   /// Nanoseconds that this thread has spent on a CPU.
   public static func threadCPU() -> UInt64 {
     var time = timespec()
     _ = unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+
+  /// Sleeps until ``now()`` is at least `time`.
+  public static func sleep(until time: UInt64) {
+    let now = now()
+    if time > now { sleep(nanoseconds: time - now) }
   }
 
   /// Sleeps for `nanoseconds`.

@@ -123,7 +123,7 @@ public final class DestinationSession: Sendable {
       case .visitor(.dataChannel(let channel, _)): channel.refuse("there is no session to attach to")
       case .visitor(.refused(let failure)), .visitor(.listenerFailed(let failure)): throw failure
       case .cancel(let reason): throw MigrationFailure(.cancelled, reason)
-      case .message, .controlEnded, .sending, .receiving, .digested, .steer: break
+      case .message, .controlEnded, .failed, .sending, .receiving, .digested, .steer: break
       }
     }
   }

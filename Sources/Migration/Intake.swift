@@ -196,7 +196,7 @@ struct Intake {
     case .message(.error(let refusal)): throw MigrationFailure(refusal, peer: control.peer)
     case .message(.cancel(let reason)): throw .cancelled(byPeer: control.peer, reason: reason)
     case .message: throw MigrationFailure(.protocolViolation, "\(control.peer) sent a control message out of turn")
-    case .controlEnded(let failure): throw failure
+    case .controlEnded(let failure), .failed(let failure): throw failure
     case .receiving(.failed(let error)):
       let failure = MigrationFailure(error, with: control.peer, memory: MigrationFailure.init(output:))
       throw events.lastWords(explaining: failure, peer: control.peer)

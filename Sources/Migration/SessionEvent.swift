@@ -9,6 +9,8 @@ package enum SessionEvent: Sendable {
   case message(ControlMessage)
   /// The control channel has ended; nothing comes from it any more.
   case controlEnded(MigrationFailure)
+  /// Another of the session's threads cannot go on.
+  case failed(MigrationFailure)
   case sending(SendingPipeline.Event)
   case receiving(ReceivingPipeline.Event)
   case digested(DigestCheck.Outcome)
@@ -41,7 +43,7 @@ extension Mailbox<SessionEvent> {
       case .message(.cancel(let reason)): return .cancelled(byPeer: peer, reason: reason)
       case .cancel(let reason): return MigrationFailure(.cancelled, reason)
       case .controlEnded: return failure
-      case nil, .message, .sending, .receiving, .digested, .visitor, .steer: continue
+      case nil, .message, .failed, .sending, .receiving, .digested, .visitor, .steer: continue
       }
     }
     return failure

@@ -102,7 +102,7 @@ struct SourceDialogue {
       if clock.phase != .commit { throw .cancelled(byPeer: peer, reason: reason) }
     case .message:
       throw MigrationFailure(.protocolViolation, "\(peer) sent a control message out of turn")
-    case .controlEnded(let failure): throw failure
+    case .controlEnded(let failure), .failed(let failure): throw failure
     case .sending(.failed) where clock.phase == .commit: break  // Everything was acknowledged before.
     case .sending(.failed(let error)):
       // The reason may take the peer a second; the guest need not wait for it.

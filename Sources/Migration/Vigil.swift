@@ -18,7 +18,7 @@ package final class Vigil: Sendable {
   ///   - patience: bears at least this much silence, whatever the limit.
   ///   - factor: bears this many times the limit.
   package func check(peer: String, atLeast patience: Duration? = nil, factor: Int = 1) throws(MigrationFailure) {
-    let silence = HostClock.now() - min(HostClock.now(), heardAt.load(ordering: .relaxed))
+    let silence = HostClock.elapsed(since: heardAt.load(ordering: .relaxed))
     guard silence > max(limit * factor, patience ?? .zero).nanoseconds else { return }
     throw MigrationFailure(.peerLost, "\(peer) has said nothing for \(silence / 1_000_000_000) s (--dead-peer)")
   }

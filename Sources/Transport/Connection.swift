@@ -58,6 +58,9 @@ public final class Connection: Sendable {
   /// Says that nothing more will be sent; what was sent still arrives.
   public func finishSending() { _ = shutdown(descriptor, CInt(SHUT_WR)) }
 
+  /// Ends what waits for the peer to say something; to the peer something can still be said.
+  public func stopReceiving() { _ = shutdown(descriptor, CInt(SHUT_RD)) }
+
   /// Limits how long a single send or receive may wait; nil for no limit.
   public func setTimeout(_ limit: Duration?) { setTimeouts(receive: limit, send: limit) }
 

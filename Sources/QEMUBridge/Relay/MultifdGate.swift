@@ -46,7 +46,7 @@ final class MultifdGate: Sendable {
   /// How long to wait for the first pages, in nanoseconds, before it is believed that they come as they are.
   private let patience: Int64
 
-  init(patience: Duration = .seconds(3)) { self.patience = Int64(clamping: patience.nanoseconds) }
+  init(patience: Duration = .seconds(10)) { self.patience = Int64(clamping: patience.nanoseconds) }
 
   // MARK: Which way
 

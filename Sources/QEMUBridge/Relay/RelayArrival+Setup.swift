@@ -57,6 +57,16 @@ extension RelayArrival {
     return gathered
   }
 
+  func receiveBeginning() throws(MigrationFailure) -> ControlMessage.Relay {
+    switch try control.receive() {
+    case .relay(let beginning): return beginning
+    case .error(let refusal): throw MigrationFailure(refusal, peer: control.peer)
+    case .cancel(let reason): throw .cancelled(byPeer: control.peer, reason: reason)
+    default:
+      throw MigrationFailure(.protocolViolation, "\(control.peer) did not begin with the stream's beginning")
+    }
+  }
+
   /// The stream's beginning, which must declare the blocks that were agreed on.
   func parse(_ bytes: [UInt8], _ blocks: BlockTable) throws(MigrationFailure) -> StreamOpening {
     let opening: StreamOpening

@@ -55,7 +55,14 @@ final class RelayArrival: Sendable {
   func cancel(_ reason: String) {
     events.post(.cancel(reason: reason))
     // In setup its thread may be waiting for the other half.
-    if state.withLock({ $0.phase }) == .setup { control.connection.shutDown() }
+    if state.withLock({ $0.phase }) == .setup { control.connection.stopReceiving() }
+  }
+
+  private func takeCancel() -> String? {
+    while let event = events.next(nanoseconds: 0) {
+      if case .cancel(let reason) = event { return reason }
+    }
+    return nil
   }
 
   func attach(_ channel: ControlChannel, _ attach: ControlMessage.Attach) {
@@ -64,7 +71,10 @@ final class RelayArrival: Sendable {
 
   func run() {
     var failure: MigrationFailure?
-    do throws(MigrationFailure) { try serve() } catch { failure = error }
+    do throws(MigrationFailure) { try serve() } catch {
+      // What waited in setup only sees that nothing comes.
+      failure = takeCancel().map { MigrationFailure(.cancelled, $0) } ?? error
+    }
     let now = state.withLock { $0 }
     if let failure {
       // First of all: half a guest must not start.
@@ -90,9 +100,7 @@ final class RelayArrival: Sendable {
     let hypervisor = try connect()
     try control.send(hello.acceptance(token: token, software: configuration.software))
     let data = try blocks == nil ? [] : gather(hello.channelCount)
-    guard case .relay(let first) = try control.receive() else {
-      throw MigrationFailure(.protocolViolation, "\(control.peer) did not begin with the stream's beginning")
-    }
+    let first = try receiveBeginning()
     let opening = try blocks.map { (blocks) throws(MigrationFailure) in try parse(first.bytes, blocks) }
     control.establish(sendLimit: configuration.silenceLimit)
     do throws(TransportError) { try hypervisor.send(first.bytes) } catch { throw lost(hypervisor, error) }
@@ -111,7 +119,7 @@ final class RelayArrival: Sendable {
       control.startReceiving(into: events, vigil: vigil),
       HostThread(name: "pf-regenerate") { [self] in
         do throws(TransportError) { try stream.run { self.events.post(.steer) } } catch {
-          events.post(.controlEnded(lost(hypervisor, error)))
+          events.post(.failed(lost(hypervisor, error)))
         }
       },
     ]
@@ -127,9 +135,9 @@ final class RelayArrival: Sendable {
       state.relayed = UInt64(first.bytes.count)
     }
     pipeline?.start()
-    try control.send(.relayTaken(byteCount: UInt64(first.bytes.count)))
     do throws(MigrationFailure) {
-      try control.send(.reserved)
+      try say(.relayTaken(byteCount: UInt64(first.bytes.count)))
+      try say(.reserved)
       try converse(stream, vigil, passed: UInt64(first.bytes.count))
     } catch {
       hypervisor.shutDown()
@@ -153,7 +161,7 @@ final class RelayArrival: Sendable {
       do throws(TransportError) {
         got = try hypervisor.receiveSome(into: &room)
       } catch {
-        events.post(.controlEnded(lost(hypervisor, error)))
+        events.post(.failed(lost(hypervisor, error)))
         return
       }
       do throws(MigrationFailure) {
@@ -169,7 +177,7 @@ final class RelayArrival: Sendable {
         }
         try control.send(.relay(.init(afterIteration: 0, bytes: Array(room[..<got]))))
       } catch {
-        events.post(.controlEnded(error))
+        events.post(.failed(error))
         return
       }
     }
@@ -187,7 +195,7 @@ final class RelayArrival: Sendable {
       // The other half waits until this one closes: then nothing is under way any more.
       if done.isEnded, state.withLock({ $0.answersHaveEnded }) { return }
       if done.iteration != told.iteration { try acknowledge(done.iteration) }
-      if done.passed != told.passed { try control.send(.relayTaken(byteCount: first + done.passed)) }
+      if done.passed != told.passed { try say(.relayTaken(byteCount: first + done.passed)) }
       told = (done.iteration, done.passed)
       guard let event = events.next(nanoseconds: Int64(SessionPatience.ackInterval.nanoseconds)) else {
         try vigil.check(peer: control.peer)
@@ -208,6 +216,9 @@ final class RelayArrival: Sendable {
       case .message(.cancel(let reason)): throw .cancelled(byPeer: control.peer, reason: reason)
       case .message: throw MigrationFailure(.protocolViolation, "\(control.peer) sent a control message out of turn")
       case .controlEnded(let failure): throw failure
+      case .failed(let failure):
+        state.withLock { $0.hypervisor }?.shutDown()
+        throw events.lastWords(explaining: failure, peer: control.peer)
       case .receiving(.failed(let error)):
         let failure = MigrationFailure(error, with: control.peer, memory: MigrationFailure.init(output:))
         throw events.lastWords(explaining: failure, peer: control.peer)
@@ -230,8 +241,16 @@ final class RelayArrival: Sendable {
   private static let waitingCountMax = 4096
   private static let underWayMax: UInt64 = 512 << 20
 
+  /// Of the session's own thread.
+  private func say(_ message: ControlMessage) throws(MigrationFailure) {
+    do throws(MigrationFailure) { try control.send(message) } catch {
+      // It may have said why it hangs up before it did.
+      throw events.lastWords(explaining: error, peer: control.peer)
+    }
+  }
+
   private func acknowledge(_ iteration: UInt32) throws(MigrationFailure) {
-    try control.send(
+    try say(
       .ack(
         .init(
           completedIteration: iteration, appliedFrameCounts: [],

@@ -65,6 +65,8 @@ public final class RelayDeparture: Sendable {
         let session = RelaySource(
           hypervisor: connection, siblings: siblings, controls: controls, configuration: configuration, logger: logger)
         sessions.withLock { $0.append(session) }
+        // It may have been asked for meanwhile.
+        if let reason = cancelled.withLock({ $0 }) { session.cancel(reason) }
         threads.append(
           HostThread(name: "pf-departure") { [self] in
             _ = session.run()

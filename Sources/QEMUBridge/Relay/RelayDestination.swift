@@ -85,6 +85,7 @@ public final class RelayDestination: Sendable {
     defer { for thread in threads { thread.join() } }
     var ended = 0
     var failure: MigrationFailure?
+    var cancelled: String?
     let deadline = configuration.waitLimit.map { HostClock.now() + $0.nanoseconds }
     while threads.isEmpty || ended < threads.count {
       let left = threads.isEmpty ? deadline.map { Int64(clamping: $0 - min($0, HostClock.now())) } ?? -1 : -1
@@ -95,7 +96,7 @@ public final class RelayDestination: Sendable {
       switch event {
       case .ended: ended += 1
       case .cancel(let reason):
-        failure = MigrationFailure(.cancelled, reason)
+        (failure, cancelled) = (MigrationFailure(.cancelled, reason), reason)
         for session in sessions.withLock({ $0 }) { session.cancel(reason) }
         if threads.isEmpty { return [refusal(failure)] }
       case .visitor(.source(let control, let hello)):
@@ -110,6 +111,7 @@ public final class RelayDestination: Sendable {
         if threads.isEmpty { meters.restart() }
         let session = RelayArrival(control, hello, configuration: configuration, logger: logger)
         sessions.withLock { $0.append(session) }
+        if let cancelled { session.cancel(cancelled) }
         threads.append(
           HostThread(name: "pf-arrival") { [visitors] in
             session.run()

@@ -137,6 +137,16 @@ extension RelaySource {
     return data
   }
 
+  /// While nobody else hears the control channel: the other half's own reason for what `failure` shows, if it gave one.
+  func lastWords(_ control: ControlChannel, explaining failure: MigrationFailure) -> MigrationFailure {
+    guard failure.code == .peerLost, !failure.isFromPeer else { return failure }
+    control.connection.setTimeout(SessionPatience.lastWords)
+    do throws(MigrationFailure) { _ = try answer(control) } catch {
+      return error.isFromPeer ? error : failure
+    }
+    return failure
+  }
+
   func answer(_ channel: ControlChannel) throws(MigrationFailure) -> ControlMessage {
     let message = try channel.receive()
     switch message {

@@ -120,9 +120,9 @@ public final class RelaySource: Sendable {
     cancelled.store(true, ordering: .relaxed)
     events.post(.cancel(reason: reason))
     hypervisor.shutDown()
-    // In setup its thread may be waiting for an answer.
+    // In setup its thread may be waiting for an answer. The other half is still told why.
     let (phase, connections) = state.withLock { ($0.phase, $0.connections) }
-    if phase == .setup { for connection in connections { connection.shutDown() } }
+    if phase == .setup { for connection in connections { connection.stopReceiving() } }
   }
 
   /// Carries the stream.
@@ -150,7 +150,7 @@ public final class RelaySource: Sendable {
 
   /// Another connection of the same hypervisor has failed.
   func abort(_ failure: MigrationFailure) {
-    events.post(.controlEnded(failure))
+    events.post(.failed(failure))
     hypervisor.shutDown()
     let (phase, connections) = state.withLock { ($0.phase, $0.connections) }
     if phase == .setup { for connection in connections { connection.shutDown() } }
@@ -191,8 +191,11 @@ public final class RelaySource: Sendable {
     let token = try introduce(control, blocks)
     // From here on the destination's hypervisor has this connection; it may answer only when it has the others, too.
     if role == .stream { siblings.noteMainIsOpen() }
-    let data = try blocks == nil ? [] : attach(token)
-    try control.send(.relay(.init(afterIteration: 0, bytes: opening.bytes)))
+    let data: [Connection]
+    do throws(MigrationFailure) {
+      data = try blocks == nil ? [] : attach(token)
+      try control.send(.relay(.init(afterIteration: 0, bytes: opening.bytes)))
+    } catch { throw lastWords(control, explaining: error) }
     state.withLock { state in
       state.relayed = UInt64(opening.bytes.count)
       state.underWay = [(stream.position.load(ordering: .acquiring), 0, UInt64(opening.bytes.count))]
@@ -250,9 +253,7 @@ public final class RelaySource: Sendable {
           || self.isStopped
       }
       if isStopped { return }
-      if !stream.hasNews, begunAt + Self.pauseNanoseconds > HostClock.now() {
-        HostClock.sleep(nanoseconds: begunAt + Self.pauseNanoseconds - HostClock.now())
-      }
+      if !stream.hasNews { HostClock.sleep(until: begunAt + Self.pauseNanoseconds) }
       begunAt = HostClock.now()
       // In this order: what is before the position is in what is taken afterwards.
       let position = position()
@@ -276,7 +277,7 @@ public final class RelaySource: Sendable {
         }
         if box.isEnded {
           if let failure = box.failure {
-            events.post(.controlEnded(failure))
+            events.post(.failed(failure))
           } else {
             // Before it is said: the other half may have done all that is left, and gone, when this goes on.
             state.withLock { $0.streamHasEnded = true }
@@ -286,7 +287,7 @@ public final class RelaySource: Sendable {
           return
         }
       } catch {
-        events.post(.controlEnded(error))
+        events.post(.failed(error))
         return
       }
       _ = produced.wait { self.producedIteration.load(ordering: .acquiring) >= iteration || self.isStopped }
@@ -304,7 +305,10 @@ public final class RelaySource: Sendable {
       let now = HostClock.now()
       if now >= nextHeartbeat {
         try vigil.check(peer: control.peer)
-        try control.send(.heartbeat)
+        do throws(MigrationFailure) { try control.send(.heartbeat) } catch {
+          hypervisor.shutDown()
+          throw events.lastWords(explaining: error, peer: control.peer)
+        }
         nextHeartbeat = now + SessionPatience.heartbeatInterval.nanoseconds
       }
       guard let event = events.next(nanoseconds: Int64(nextHeartbeat - now)) else { continue }
@@ -324,6 +328,9 @@ public final class RelaySource: Sendable {
       case .controlEnded(let failure):
         if answersHaveEnded, state.withLock({ $0.streamHasEnded }) { return }
         throw failure
+      case .failed(let failure):
+        hypervisor.shutDown()
+        throw events.lastWords(explaining: failure, peer: control.peer)
       case .sending(.failed(let error)):
         let failure = MigrationFailure(error, with: control.peer, memory: MigrationFailure.init(output:))
         hypervisor.shutDown()

@@ -120,8 +120,9 @@ final class RelayWindow: Sendable {
 
   /// Everything before `position` in the stream is with the destination.
   func confirm(upTo position: UInt64) {
-    let now = HostClock.now()
     state.withLock { state in
+      // Not before: others would have taken later times meanwhile.
+      let now = HostClock.now()
       guard position > state.confirmed, position <= state.taken else { return }
       if state.sampleAt == 0 { (state.sampleAt, state.sampleFrom) = (now, state.confirmed) }
       (state.confirmed, state.confirmedAt) = (position, now)

@@ -22,7 +22,7 @@ final class Siblings: Sendable {
   private let state = Mutex(State())
   private let change = ParkingSpot()
   /// How long to wait until all that were made are accepted, in nanoseconds: a busy host's.
-  private static let patience: Int64 = 2_000_000_000
+  private static let patience: Int64 = 20_000_000_000
 
   /// Another connection was made.
   func join() { state.withLock { $0.count += 1 } }
