@@ -77,14 +77,21 @@ private final class Server: Sendable {
           contents: [imagePath == nil ? "25:45:30" : "image"], dirtyRates: rates), software: "test"))
   }
 
-  @Test("A whole benchmark, with a small budget", .timeLimit(.minutes(1)))
+  @Test("A whole benchmark, with a small budget", .timeLimit(.minutes(5)))
   func whole() throws {
-    let server = try Server()
     let tracked = DirtyTracking.refusal(of: .automatic, isShared: false) == nil
-    let report = Self.client(server.endpoint, rates: [0, 20]).run()
-    #expect(report.failure == nil, "\(String(describing: report.failure))")
-    #expect(server.finish() == nil)
-    #expect(report.seconds < 5)
+    func run(budget: Double) throws -> BenchReport {
+      let server = try Server()
+      let report = Self.client(server.endpoint, budget: budget, rates: [0, 20]).run()
+      #expect(report.failure == nil, "\(String(describing: report.failure))")
+      #expect(server.finish() == nil)
+      #expect(report.seconds < budget + 3)
+      return report
+    }
+    var report = try run(budget: 2)
+    // Where others use the CPUs, what is measured first may take all of it.
+    let isDone = tracked ? report.cells.contains { $0.cell.runs && $0.isCompleted } : !report.cells.isEmpty
+    if !isDone { report = try run(budget: 20) }
     #expect(report.link.map { $0.streams } == [1, 2] && report.link.allSatisfy { $0.bytesPerSecond > 1e6 })
     #expect(report.roundTripSeconds > 0 && report.sameHost)
     #expect((report.clientFigures?.readOne ?? 0) > 0 && (report.serverFigures?.touchSmall ?? 0) > 0)

@@ -217,8 +217,10 @@ struct ModelStream {
   private mutating func content() -> [UInt8] {
     let seed = UInt8.random(in: 1...255, using: &generator)
     let step = UInt8.random(in: 0...3, using: &generator)
-    let pattern = (0..<256).map { UInt8(truncatingIfNeeded: $0 / 7) &* step &+ seed }
-    return Array(repeatElement(pattern, count: page / 256).joined())
+    var pattern = (0..<256).map { UInt8(truncatingIfNeeded: $0 / 7) &* step &+ seed }
+    // Doubled: joining many takes long where it is not optimised.
+    while pattern.count < page { pattern += pattern }
+    return pattern
   }
 
   /// Changes runs of bytes, and says which: pairs of kept and changed, lengths in one byte or two.
@@ -231,7 +233,7 @@ struct ModelStream {
     var kept = at
     while at < page.count - 1, delta.count < page.count / 2 {
       let changed = min(Int.random(in: 1...200, using: &generator), page.count - at)
-      let new = (0..<changed).map { _ in UInt8.random(in: 0...255, using: &generator) }
+      let new = generator.bytes(changed)
       delta += length(kept) + length(changed) + new
       page.replaceSubrange(at..<at + changed, with: new)
       kept = Int.random(in: 1...1500, using: &generator)

@@ -67,8 +67,8 @@ final class QEMUProcess {
     return answer
   }
 
-  /// Asks again until `isReached`, ten seconds at most unless told.
-  func wait(_ name: String, seconds: Int = 10, _ isReached: ([String: Any]) -> Bool) throws {
+  /// Asks again until `isReached`, as long as something that hangs can be told from a host that is busy.
+  func wait(_ name: String, seconds: Int = 60, _ isReached: ([String: Any]) -> Bool) throws {
     var last: [String: Any] = [:]
     for _ in 0..<seconds * 20 {
       last = try command(name)
@@ -79,7 +79,7 @@ final class QEMUProcess {
   }
 
   /// Asks again until its status is one of these.
-  func wait(until statuses: String..., seconds: Int = 10) throws {
+  func wait(until statuses: String..., seconds: Int = 60) throws {
     try wait("query-status", seconds: seconds) { statuses.contains($0["status"] as? String ?? "") }
   }
 
@@ -101,13 +101,21 @@ final class QEMUProcess {
 
   /// Waits until a migration of its guest has ended.
   /// - Returns: how.
-  func waitForMigration(seconds: Int = 30) throws -> String {
+  func waitForMigration(seconds: Int = 120) throws -> String {
     var status = ""
     try wait("query-migrate", seconds: seconds) {
       status = $0["status"] as? String ?? ""
       return ["completed", "failed", "cancelled"].contains(status)
     }
     return status
+  }
+
+  /// Waits until a migration of its guest has sent so many bytes, and goes on.
+  func waitForMiddle(sent byteCount: Int) throws {
+    try wait("query-migrate") {
+      let sent = ($0["ram"] as? [String: Any])?["transferred"] as? Int ?? 0
+      return $0["status"] as? String == "active" && sent >= byteCount
+    }
   }
 
   /// The guest's RAM as QEMU itself gives it.

@@ -10,6 +10,10 @@ struct Seen: Equatable {
   var offset: UInt64
   var bytes: [UInt8]
 
+  static func == (one: Seen, other: Seen) -> Bool {
+    one.kind == other.kind && one.offset == other.offset && one.bytes[...].isSame(as: other.bytes[...])
+  }
+
   /// Reads a stream to its end, or to its error.
   static func read(_ source: any ByteSource) -> (elements: [Seen], error: StreamError?) {
     var elements: [Seen] = []

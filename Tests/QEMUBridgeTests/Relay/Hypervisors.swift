@@ -29,7 +29,7 @@ struct ScriptedSource {
 
   init(seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
-    state = [4] + (1..<Self.stateByteCount).map { _ in UInt8.random(in: 0...255, using: &generator) }
+    state = [4] + generator.bytes(Self.stateByteCount - 1)
     random = generator
   }
 
@@ -91,9 +91,9 @@ struct ScriptedSource {
 
   /// A page: quite another, or a little changed.
   private mutating func content(_ block: Int, _ page: Int) -> [UInt8] {
+    guard Bool.random(using: &random) else { return random.bytes(4096) }
     var bytes = Array(memory[block][page * 4096..<(page + 1) * 4096])
-    let changes = Bool.random(using: &random) ? 40 : 4096
-    for _ in 0..<changes {
+    for _ in 0..<40 {
       bytes[Int.random(in: 0..<4096, using: &random)] = UInt8.random(in: 1...255, using: &random)
     }
     return bytes

@@ -44,7 +44,7 @@ struct MultifdSource {
     }
     begin()
     for round in 0...rounds { section(3 - (round < rounds ? 1 : 0), isFirst: round == 0) }
-    state = [4] + (1..<ScriptedSource.stateByteCount).map { _ in UInt8.random(in: 0...255, using: &random) }
+    state = [4] + random.bytes(ScriptedSource.stateByteCount - 1)
     stream += state
   }
 
@@ -115,7 +115,11 @@ struct MultifdSource {
 
   private mutating func content(_ block: Int, _ page: Int) -> [UInt8] {
     var bytes = Array(memory[block][page * 4096..<(page + 1) * 4096])
-    for _ in 0..<(Bool.random(using: &random) ? 40 : 2000) {
+    if Bool.random(using: &random) {
+      bytes.replaceSubrange(0..<2000, with: random.bytes(2000))
+      return bytes
+    }
+    for _ in 0..<40 {
       bytes[Int.random(in: 0..<4096, using: &random)] = UInt8.random(in: 1...255, using: &random)
     }
     return bytes

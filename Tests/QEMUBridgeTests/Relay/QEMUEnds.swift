@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import HostSystem
 import SystemPackage
 import TestSupport
+import Testing
 
 @testable import QEMUBridge
 
@@ -70,7 +72,7 @@ struct QEMUEnds {
   static func content(seed: UInt64) -> [UInt8] {
     var random = SeededGenerator(seed: seed)
     var ram = [UInt8](repeating: 0, count: QEMUProcess.ramByteCount)
-    for offset in filled { ram[offset] = UInt8.random(in: 0...255, using: &random) }
+    ram.replaceSubrange(filled, with: random.bytes(filled.count))
     return ram
   }
 
@@ -86,8 +88,48 @@ struct QEMUEnds {
     try source.command("migrate", ["uri": "unix:\(pair.directory.file("out"))"])
   }
 
+  /// When something happens to a migration.
+  enum Moment {
+    /// So long after the source's half has a session, or the destination's.
+    case early(milliseconds: UInt64, behindDestination: Bool)
+    /// Pages have arrived, and others have not.
+    case middle
+  }
+
+  func wait(for moment: Moment, _ pair: ProxyPair) throws {
+    switch moment {
+    case .early(let milliseconds, let behindDestination):
+      let end = HostClock.now() + 60_000_000_000
+      while (behindDestination ? pair.destination.reports : pair.departure.reports).isEmpty, HostClock.now() < end {
+        HostClock.sleep(nanoseconds: 1_000_000)
+      }
+      HostClock.sleep(nanoseconds: milliseconds * 1_000_000)
+    case .middle:
+      for _ in 0..<600 where (pair.destination.reports.first?.iterations ?? 0) < 2 {
+        HostClock.sleep(nanoseconds: 100_000_000)
+      }
+      try #require(pair.destination.reports.first?.iterations ?? 0 >= 2)
+      #expect(try source.migration == "active")
+    }
+  }
+
   func end() {
     source.end()
     destination.end()
   }
+}
+
+/// Memory of a whole guest, which is too much to be printed: where it differs first, and in how many pages.
+func expectEqual(
+  _ sent: ArraySlice<UInt8>, _ arrived: ArraySlice<UInt8>, _ what: String,
+  at location: SourceLocation = #_sourceLocation
+) {
+  guard !sent.isSame(as: arrived) else { return }
+  let pages = stride(from: 0, to: sent.count, by: 4096).filter { page in
+    !sent.dropFirst(page).prefix(4096).isSame(as: arrived.dropFirst(page).prefix(4096))
+  }
+  Issue.record(
+    """
+    \(sent.count) and \(arrived.count) bytes, \(pages.count) pages differ, the first at \(pages.prefix(20)): \(what)
+    """, sourceLocation: location)
 }

@@ -32,7 +32,7 @@ struct RelayPairTests {
     #expect(stream.error == nil)
     #expect(stream.state == source.state)
     #expect(stream.memory.count == 3)
-    for (block, expected) in source.memory.enumerated() where stream.memory[block] != expected {
+    for (block, expected) in source.memory.enumerated() where !stream.memory[block][...].isSame(as: expected[...]) {
       let differ = stride(from: 0, to: expected.count, by: 4096).filter {
         expected[$0..<$0 + 4096] != stream.memory[block][$0..<$0 + 4096]
       }
