@@ -16,7 +16,8 @@ public struct MigrationFailure: Error, Equatable, Sendable, CustomStringConverti
 
   public init(_ code: FailureCode, _ reason: String, isFromPeer: Bool = false) {
     self.code = code
-    self.reason = reason
+    // A peer's names and words may be part of it.
+    self.reason = Self.printable(reason)
     self.isFromPeer = isFromPeer
   }
 

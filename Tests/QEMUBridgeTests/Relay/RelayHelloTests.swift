@@ -54,6 +54,13 @@ struct RelayHelloTests {
     #expect(Self.code(try Self.answer { $0.features = [.relay, .digests] }) == .protocolViolation)
     #expect(Self.code(try Self.answer { $0.features = [.relay, .lanesMove] }) == .protocolViolation)
     #expect(Self.code(try Self.answer { $0.features = [.deltas] }) == .refused)
+    let unprintable = try Self.answer { hello in
+      hello.blocks = (0..<2).map {
+        RAMBlock(name: "\u{1b}[2J", guestPhysicalBase: UInt64($0) << 30, byteCount: 4096)
+      }
+    }
+    guard case .error(let refusal) = unprintable else { throw MigrationFailure(.internal, "\(unprintable)") }
+    #expect(refusal.reason.contains("' [2J'"))
     let huge = Self.code(
       try Self.answer {
         $0.codecs = [history]
