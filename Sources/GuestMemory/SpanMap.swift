@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 public import PageModel
 import Synchronization
 
@@ -14,14 +15,14 @@ import Synchronization
   /// An empty map for `block`.
   public init(block: RAMBlock) {
     spanCount = block.spanCount
-    unsafe words = .allocate(capacity: spanCount)
-    for index in 0..<spanCount { unsafe (words + index).initialize(to: Atomic(0)) }
+    // Untouched, it takes no room: a peer may declare a large block for nothing. Zeroed memory is an atomic 0 in each place.
+    guard let zeroed = unsafe calloc(max(1, spanCount), MemoryLayout<Atomic<UInt64>>.stride) else {
+      preconditionFailure("no memory for a map of \(spanCount) spans")
+    }
+    unsafe words = zeroed.assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
-  deinit {
-    unsafe words.deinitialize(count: spanCount)
-    unsafe words.deallocate()
-  }
+  deinit { unsafe free(words) }
 
   private func word<Result>(_ span: Int, _ body: (borrowing Atomic<UInt64>) -> Result) -> Result {
     precondition(span >= 0 && span < spanCount, "span outside its block")

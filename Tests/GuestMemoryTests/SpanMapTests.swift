@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import GuestMemory
+import HostSystem
 import PageModel
 import TestSupport
 import Testing
@@ -15,6 +16,21 @@ struct SpanMapTests {
     let starts = pages.filter { !pages.contains($0 - 1) }.sorted()
     let ends = pages.filter { !pages.contains($0 + 1) }.sorted()
     return zip(starts, ends).map { $0..<$1 + 1 }
+  }
+
+  @Test("A map of the largest block takes no room before something is in it")
+  func large() throws {
+    func resident() throws -> Int {
+      // Pages: size, resident, shared.
+      let numbers = try #require(HostMemory.firstBytes(of: "/proc/self/statm", limit: 200)).split(separator: " ")
+      return try #require(Int(numbers[1])) << 12
+    }
+    let before = try resident()
+    let map = SpanMap(block: Self.block(1 << 34))
+    map.insert(1, span: map.spanCount - 1)
+    // Other tests may be taking some.
+    #expect(try resident() - before < 1 << 30)
+    #expect(map.pages(span: map.spanCount - 1) == 1 && map.pages(span: 0) == 0)
   }
 
   @Test(
