@@ -16,6 +16,8 @@ final class ArrivingStream: Sendable {
     case pass([UInt8])
     /// Nothing more will come.
     case end
+    /// No more orders are carried out.
+    case stop
   }
 
   private let hypervisor: Connection
@@ -57,29 +59,39 @@ final class ArrivingStream: Sendable {
   /// Carries out orders until the end, or until something fails; the body of a thread.
   /// - Parameter onProgress: called after each order.
   func run(_ onProgress: @Sendable () -> Void) throws(TransportError) {
-    var writer: StreamWriter
-    do throws(Errno) { writer = try StreamWriter(hypervisor) } catch { throw .failed(error) }
-    writer.declare(blocks, pageByteCount: PageGeometry.pageByteCount)
-    while let order = orders.next() {
-      switch order {
-      case .tell(let iteration):
-        try tell(&writer)
-        done.withLock { $0.iteration = iteration }
-      case .pass(let bytes):
-        guard !bytes.isEmpty else { return }
-        try hypervisor.send(bytes)
-        done.withLock { $0.passed += UInt64(bytes.count) }
-      case .end:
-        hypervisor.finishSending()
-        done.withLock { $0.isEnded = true }
-      }
-      done.withLock { $0.written = hypervisor.sentByteCount }
-      onProgress()
+    var writer = try makeWriter()
+    while let order = orders.next(), try carryOut(order, with: &writer) { onProgress() }
+  }
+
+  /// What orders are carried out with.
+  func makeWriter() throws(TransportError) -> StreamWriter {
+    do throws(Errno) {
+      var writer = try StreamWriter(hypervisor)
+      writer.declare(blocks, pageByteCount: PageGeometry.pageByteCount)
+      return writer
+    } catch { throw .failed(error) }
+  }
+
+  /// - Returns: false if there are to be no more.
+  func carryOut(_ order: Order, with writer: inout StreamWriter) throws(TransportError) -> Bool {
+    switch order {
+    case .tell(let iteration):
+      try tell(&writer)
+      done.withLock { $0.iteration = iteration }
+    case .pass(let bytes):
+      try hypervisor.send(bytes)
+      done.withLock { $0.passed += UInt64(bytes.count) }
+    case .end:
+      hypervisor.finishSending()
+      done.withLock { $0.isEnded = true }
+    case .stop: return false
     }
+    done.withLock { $0.written = hypervisor.sentByteCount }
+    return true
   }
 
   /// Wakes a thread that waits for an order, and has it end.
-  func stop() { orders.post(.pass([])) }
+  func stop() { orders.post(.stop) }
 
   private func tell(_ writer: inout StreamWriter) throws(TransportError) {
     guard let memory else { return }

@@ -129,6 +129,9 @@ extension RelayArrival {
     return "the hypervisor does not read"
   }
 
+  /// Marks of lanes that wait to be heard before more is received.
+  private static let waitingMarkCountMax = 1000
+
   func receive(into memory: ArrivingMemory, _ data: [Connection]) -> ReceivingPipeline {
     let placement = configuration.placement.plan(interface: data.first?.interfaceName) { request in
       request.receiverCount = data.count
@@ -136,7 +139,15 @@ extension RelayArrival {
     let pipeline = ReceivingPipeline(
       memory: memory, connections: data,
       session: hello.session,
-      placement: placement, onEvent: { [events] in events.post(.receiving($0)) })
+      placement: placement,
+      onEvent: { [events] event in
+        // Marks cost a peer nothing: while they are not heard, no more are received.
+        if case .laneDone = event {
+          events.post(.receiving(event), roomFor: Self.waitingMarkCountMax)
+        } else {
+          events.post(.receiving(event))
+        }
+      })
     state.withLock { $0.pipeline = pipeline }
     return pipeline
   }

@@ -186,9 +186,7 @@ final class RelayArrival: Sendable {
   // MARK: Hearing
 
   private func converse(_ stream: ArrivingStream, _ vigil: Vigil, passed first: UInt64) throws(MigrationFailure) {
-    var marks = LaneMarks(laneCount: hello.laneCount)
-    /// What waits for an iteration, in order.
-    var waiting: [(after: UInt32, order: ArrivingStream.Order)] = []
+    var orders = ArrivingOrders(laneCount: hello.laneCount)
     var told = (iteration: UInt32(0), passed: UInt64(0))
     while true {
       let done = stream.progress
@@ -204,13 +202,12 @@ final class RelayArrival: Sendable {
       }
       switch event {
       case .receiving(.laneDone(_, let lane, let iteration)):
-        guard let complete = try marks.note(lane, iteration) else { break }
-        state.withLock { $0.iteration = complete }
-        stream.order(.tell(iteration: complete))
+        guard try orders.note(lane: lane, iteration: iteration) else { break }
+        state.withLock { $0.iteration = orders.complete }
       case .message(.relay(let relay)):
-        waiting.append((relay.afterIteration, .pass(relay.bytes)))
+        orders.add(relay)
         state.withLock { $0.relayed += UInt64(relay.bytes.count) }
-      case .message(.relayEnd(let after)): waiting.append((after, .end))
+      case .message(.relayEnd(let after)): orders.end(after: after)
       case .message(.heartbeat), .steer, .digested, .sending, .visitor: break
       case .message(.error(let refusal)): throw MigrationFailure(refusal, peer: control.peer)
       case .message(.cancel(let reason)): throw .cancelled(byPeer: control.peer, reason: reason)
@@ -224,22 +221,13 @@ final class RelayArrival: Sendable {
         throw events.lastWords(explaining: failure, peer: control.peer)
       case .cancel(let reason): throw MigrationFailure(.cancelled, reason)
       }
-      while let next = waiting.first, next.after <= marks.complete {
-        stream.order(next.order)
-        waiting.removeFirst()
-      }
-      let underWay = state.withLock { $0.relayed } - first - stream.progress.passed
-      guard underWay <= Self.underWayMax, waiting.count <= Self.waitingCountMax else {
-        throw MigrationFailure(.protocolViolation, "\(control.peer) sends a stream ahead of its pages")
-      }
+      for order in orders.take() { stream.order(order) }
+      try orders.check(stream.progress, peer: control.peer)
     }
   }
 
   /// Most memory for codecs with a history.
   static let historyByteCountMax = 1 << 30
-  /// Messages that may wait for pages, and bytes of the stream that may wait here: twice what a source lets out.
-  private static let waitingCountMax = 4096
-  private static let underWayMax: UInt64 = 512 << 20
 
   /// Of the session's own thread.
   private func say(_ message: ControlMessage) throws(MigrationFailure) {

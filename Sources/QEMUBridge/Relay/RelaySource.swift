@@ -196,10 +196,7 @@ public final class RelaySource: Sendable {
       data = try blocks == nil ? [] : attach(token)
       try control.send(.relay(.init(afterIteration: 0, bytes: opening.bytes)))
     } catch { throw lastWords(control, explaining: error) }
-    state.withLock { state in
-      state.relayed = UInt64(opening.bytes.count)
-      state.underWay = [(stream.position.load(ordering: .acquiring), 0, UInt64(opening.bytes.count))]
-    }
+    noteUnderWay(upTo: stream.position.load(ordering: .acquiring), iteration: 0, relaying: opening.bytes.count)
     try awaitReserved(control)
     state.withLock { $0.phase = .active }
     control.establish(sendLimit: .seconds(configuration.socketOptions.deadPeerSeconds))
@@ -263,11 +260,7 @@ public final class RelaySource: Sendable {
         iteration += 1
         pipeline.begin(Iteration(number: iteration, kind: .mixed))
       }
-      state.withLock { state in
-        state.iteration = iteration
-        state.relayed += UInt64(box.bytes.count)
-        state.underWay.append((position, iteration, state.relayed))
-      }
+      noteUnderWay(upTo: position, iteration: iteration, relaying: box.bytes.count)
       settle { _ in }
       do throws(MigrationFailure) {
         for first in stride(from: 0, to: box.bytes.count, by: WireLimits.relayByteCountMax) {
@@ -298,7 +291,7 @@ public final class RelaySource: Sendable {
 
   /// Hears what the other half says until it has nothing more to do: it closes when both streams have ended and all is with
   /// its hypervisor.
-  private func converse(_ control: ControlChannel, _ vigil: Vigil) throws(MigrationFailure) {
+  func converse(_ control: ControlChannel, _ vigil: Vigil) throws(MigrationFailure) {
     var nextHeartbeat: UInt64 = 0
     var answersHaveEnded = false
     while true {
@@ -339,23 +332,5 @@ public final class RelaySource: Sendable {
       case .cancel(let reason): throw MigrationFailure(.cancelled, reason)
       }
     }
-  }
-
-  /// The other half has more than before.
-  func settle(_ note: (inout State) -> Void) {
-    let (position, iteration) = state.withLock { state -> (UInt64?, UInt32) in
-      note(&state)
-      // A peer may say anything: no more than was begun is confirmed.
-      state.confirmedIteration = min(state.confirmedIteration, state.iteration)
-      var position: UInt64?
-      while let first = state.underWay.first, first.iteration <= state.confirmedIteration, first.relayed <= state.taken
-      {
-        position = first.position
-        state.underWay.removeFirst()
-      }
-      return (position, state.confirmedIteration)
-    }
-    stream.confirmedIteration.store(iteration, ordering: .releasing)
-    if let position { window.confirm(upTo: position) }
   }
 }

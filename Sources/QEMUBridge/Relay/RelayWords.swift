@@ -11,7 +11,7 @@ struct LaneMarks {
 
   /// - Returns: the last complete iteration, if that is another than before.
   mutating func note(_ lane: Int, _ iteration: UInt32) throws(MigrationFailure) -> UInt32? {
-    guard last.indices.contains(lane), iteration == last[lane] + 1 else {
+    guard last.indices.contains(lane), iteration > last[lane], iteration - last[lane] == 1 else {
       throw MigrationFailure(.protocolViolation, "lane \(lane) has ended iteration \(iteration) unduly")
     }
     last[lane] = iteration
