@@ -30,6 +30,16 @@ public func fuzzQEMUMultifd(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt 
   report(StreamDrivers.multifd(unsafe copy(data, size)))
 }
 
+@c(pageferry_fuzz_departing_channel)
+public func fuzzDepartingChannel(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
+  report(ChannelDriver.run(unsafe copy(data, size)))
+}
+
+@c(pageferry_fuzz_relay_messages)
+public func fuzzRelayMessages(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
+  report(RelayDriver.run(unsafe copy(data, size)))
+}
+
 @c(pageferry_fuzz_lz4)
 public func fuzzLZ4(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt { unsafe lz4.run(data, size) }
 

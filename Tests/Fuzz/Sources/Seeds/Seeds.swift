@@ -34,9 +34,9 @@ func frameSeeds() -> [Seed] {
   ].map { Seed(decoder: "frame", name: $0.0, bytes: $0.1) }
 }
 
-private func frame(
+func frame(
   _ type: FrameType, _ records: [SpanRecord], payload: [UInt8] = [], decodedByteCount: Int = 0,
-  deltaPart: [UInt8] = []
+  deltaPart: [UInt8] = [], lane: UInt16 = 1, codec: CodecTag? = .lz4
 ) -> [UInt8] {
   var body: [UInt8] = []
   for record in records {
@@ -48,10 +48,11 @@ private func frame(
   }
   body += payload + deltaPart
   let header = FrameHeader(
-    type: type, codec: payload.isEmpty ? 0 : CodecTag.lz4.rawValue, flags: payload.isEmpty ? [] : .dataEncoded,
+    type: type, codec: payload.isEmpty ? 0 : codec?.rawValue ?? 0,
+    flags: payload.isEmpty || codec == nil ? [] : .dataEncoded,
     sequence: 3, iteration: 1, recordCount: records.count, dataByteCount: payload.count,
     deltaByteCount: deltaPart.count, dataDecodedByteCount: decodedByteCount,
-    deltaDecodedByteCount: deltaPart.count, lane: 1, channel: type == .laneMoved ? 2 : 0,
+    deltaDecodedByteCount: deltaPart.count, lane: lane, channel: type == .laneMoved ? 2 : 0,
     bodyChecksum: PageHash.checksum(body))
   var bytes = [UInt8](repeating: 0, count: FrameHeader.byteCount)
   var span = bytes.mutableSpan
@@ -115,7 +116,7 @@ func codecSeeds() throws -> [Seed] {
   return seeds
 }
 
-private func encode(_ content: [UInt8], with codec: any FrameCodec) -> [UInt8] {
+func encode(_ content: [UInt8], with codec: any FrameCodec) -> [UInt8] {
   (codec as? any HistoryCodec)?.restart()
   var target = [UInt8](repeating: 0, count: content.count + 1024)
   var span = target.mutableSpan

@@ -70,6 +70,6 @@ private func command(_ number: UInt16, _ data: [UInt8]) -> [UInt8] {
 
 private func text(_ text: String) -> [UInt8] { [UInt8(text.utf8.count)] + Array(text.utf8) }
 
-private func be<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
+func be<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
   stride(from: Value.bitWidth - 8, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> $0) }
 }

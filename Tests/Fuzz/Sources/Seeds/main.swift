@@ -9,7 +9,7 @@ guard CommandLine.arguments.count == 2 else {
 }
 do {
   for seed in frameSeeds() + controlSeeds() + (try codecSeeds()) + deltaSeeds() + streamSeeds()
-    + multifdSeeds()
+    + multifdSeeds() + channelSeeds() + (try relaySeeds())
   {
     try write(seed.bytes, to: "\(CommandLine.arguments[1])/\(seed.decoder)", name: seed.name)
   }

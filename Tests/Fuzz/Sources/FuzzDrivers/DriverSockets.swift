@@ -1,0 +1,1 @@
+../../../QEMUBridgeTests/Relay/DriverSockets.swift
