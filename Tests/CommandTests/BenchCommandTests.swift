@@ -11,12 +11,12 @@ import Testing
 
   private static let small = ["--memory", "16MiB", "--codecs", "auto,none", "--channels", "1,2", "--dirty", "0"]
 
-  @Test("Two processes: a table, a page, and the options to use", .timeLimit(.minutes(1)))
+  @Test("Two processes: a table, a page, and the options to use", .timeLimit(.minutes(5)))
   func whole() throws {
     let folder = TemporaryDirectory()
     let (server, address) = try Self.server()
     let ended = try Command.run(
-      ["bench", "client", address, "--budget", "2", "--quiet", "--html", folder.file("a.html")] + Self.small)
+      ["bench", "client", address, "--budget", "4", "--quiet", "--html", folder.file("a.html")] + Self.small)
     #expect(ended.code == 0, "\(ended.error)")
     #expect(ended.output.contains("link, plain TCP") && ended.output.contains("use  --codec "))
     #expect(ended.output.split(separator: "\n").allSatisfy { $0.count <= 100 })
@@ -28,7 +28,7 @@ import Testing
   @Test("As JSON: one document on standard output, and nothing else")
   func json() throws {
     let (server, address) = try Self.server()
-    let ended = try Command.run(["bench", "client", address, "--budget", "1.5", "--json"] + Self.small)
+    let ended = try Command.run(["bench", "client", address, "--budget", "3", "--json"] + Self.small)
     #expect(ended.code == 0, "\(ended.error)")
     let report = try #require(
       JSONSerialization.jsonObject(with: Data(ended.output.utf8)) as? [String: Any])

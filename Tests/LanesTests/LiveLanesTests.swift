@@ -145,7 +145,7 @@ final class LiveLanes {
       return sum
         + (0..<count).count { page in
           let there = unsafe Array(UnsafeRawBufferPointer(start: copy.base(block: block) + page * 4096, count: 4096))
-          return there != guest.page(block: block, page: page)
+          return !there[...].isSame(as: guest.page(block: block, page: page)[...])
         }
     }
   }
