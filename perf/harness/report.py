@@ -83,7 +83,7 @@ def cells(entry, rows, size):
         number(median(done, lambda row: row.get("cpuSource"))), number(median(done, lambda row: row.get("cpuDestination"))),
         number(cpu["median"] / (size / GIB) if cpu else None),
         f"{downtime['median']:.1f}" + (f" ({downtime['maximum']:.1f})" if entry["samples"] > 1 else "") if downtime else "–",
-        number(median(rows, lambda row: row["machine"].get("steal"))), remarks(entry, rows),
+        number(median(rows, lambda row: row.get("machine", {}).get("steal"))), remarks(entry, rows),
     ]
 
 

@@ -98,6 +98,22 @@ struct RelayPairTests {
     #expect(reports.destination.first?.failure != nil)
   }
 
+  @Test("A stream that is encrypted is refused at once, in words that say what to do")
+  func encrypted() throws {
+    let pair = try ProxyPair()
+    let reports = try pair.run {
+      let out = try pair.leave()
+      // A client's hello begins so (RFC 8446, 5.1), and waits for an answer.
+      try out.send([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3])
+      out.setTimeout(.seconds(20))
+      var room = [UInt8](repeating: 0, count: 16)
+      #expect((try? out.receiveSome(into: &room)) ?? 0 == 0)
+    }
+    let failure = try #require(reports.source.first?.failure)
+    #expect(failure.code == FailureCode.hypervisorFailed.rawValue && failure.reason.contains("tls-creds"), "\(failure)")
+    #expect(reports.destination.allSatisfy { $0.phase != .completed })
+  }
+
   @Test("A destination that dies: the source's hypervisor sees its socket closed")
   func destinationDies() throws {
     let pair = try ProxyPair(bandwidth: 4_000_000)
