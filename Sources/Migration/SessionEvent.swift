@@ -33,6 +33,14 @@ package enum SessionPatience {
 }
 
 extension Mailbox<SessionEvent> {
+  /// Why this side was told to end, if it was: for a thread that could not hear it. What else waits here is dropped.
+  package func takeCancel() -> String? {
+    while let event = next(nanoseconds: 0) {
+      if case .cancel(let reason) = event { return reason }
+    }
+    return nil
+  }
+
   /// The peer's own reason for what `failure` shows, if it gives one in time.
   package func lastWords(explaining failure: MigrationFailure, peer: String) -> MigrationFailure {
     guard failure.code == .peerLost, !failure.isFromPeer else { return failure }

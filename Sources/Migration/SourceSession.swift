@@ -161,10 +161,7 @@ public final class SourceSession: Sendable {
 
   /// The reason that the operator gave, found in the mailbox.
   private func cancellation() -> MigrationFailure {
-    while let event = events.next(nanoseconds: 0) {
-      if case .cancel(let reason) = event { return MigrationFailure(.cancelled, reason) }
-    }
-    return MigrationFailure(.cancelled, "cancelled")
+    MigrationFailure(.cancelled, events.takeCancel() ?? "cancelled")
   }
 
   // MARK: Migration

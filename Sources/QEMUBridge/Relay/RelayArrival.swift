@@ -58,13 +58,6 @@ final class RelayArrival: Sendable {
     if state.withLock({ $0.phase }) == .setup { control.connection.stopReceiving() }
   }
 
-  private func takeCancel() -> String? {
-    while let event = events.next(nanoseconds: 0) {
-      if case .cancel(let reason) = event { return reason }
-    }
-    return nil
-  }
-
   func attach(_ channel: ControlChannel, _ attach: ControlMessage.Attach) {
     events.post(.visitor(.dataChannel(channel, attach)))
   }
@@ -73,7 +66,7 @@ final class RelayArrival: Sendable {
     var failure: MigrationFailure?
     do throws(MigrationFailure) { try serve() } catch {
       // What waited in setup only sees that nothing comes.
-      failure = takeCancel().map { MigrationFailure(.cancelled, $0) } ?? error
+      failure = events.takeCancel().map { MigrationFailure(.cancelled, $0) } ?? error
     }
     let now = state.withLock { $0 }
     if let failure {

@@ -69,7 +69,7 @@ extension RelaySource {
   }
 
   private func lost(_ error: TransportError) -> MigrationFailure {
-    takeCancel().map { MigrationFailure(.cancelled, $0) }
+    events.takeCancel().map { MigrationFailure(.cancelled, $0) }
       ?? MigrationFailure(.hypervisorFailed, "the hypervisor's connection: \(error)")
   }
 }

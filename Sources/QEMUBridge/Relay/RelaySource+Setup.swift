@@ -51,7 +51,7 @@ extension RelaySource {
       do throws(TransportError) {
         got = try hypervisor.peek(into: &first)
       } catch {
-        if let reason = takeCancel() { throw MigrationFailure(.cancelled, reason) }
+        if let reason = events.takeCancel() { throw MigrationFailure(.cancelled, reason) }
         throw MigrationFailure(.hypervisorFailed, "the hypervisor's connection: \(error)")
       }
       switch got {
@@ -71,13 +71,6 @@ extension RelaySource {
       default: HostClock.sleep(nanoseconds: 1_000_000)
       }
     }
-  }
-
-  func takeCancel() -> String? {
-    while let event = events.next(nanoseconds: 0) {
-      if case .cancel(let reason) = event { return reason }
-    }
-    return nil
   }
 
   /// The hypervisor's blocks, as the lanes count memory.

@@ -131,7 +131,7 @@ public final class RelaySource: Sendable {
     var failure: MigrationFailure?
     do throws(MigrationFailure) { try carry(&control) } catch {
       // What waits only sees that connections are gone.
-      failure = takeCancel().map { MigrationFailure(.cancelled, $0) } ?? error
+      failure = events.takeCancel().map { MigrationFailure(.cancelled, $0) } ?? error
     }
     if let failure {
       // At once: it may be blocked in a write, with its guest paused.
@@ -178,7 +178,7 @@ public final class RelaySource: Sendable {
     if role != .stream, !siblings.awaitMain() {
       throw MigrationFailure(.hypervisorFailed, "a connection came without the stream that it belongs to")
     }
-    if let reason = takeCancel() { throw MigrationFailure(.cancelled, reason) }
+    if let reason = events.takeCancel() { throw MigrationFailure(.cancelled, reason) }
     if !stream.hasReturnPath, opening.blocks != nil {
       logger.warning(
         "the hypervisor has no return path: it will not hear whether its guest has arrived; set return-path on both sides"
